@@ -1,0 +1,251 @@
+"""How an op's call becomes phases: symbolic arrays, cells, and the list of phases that a recipe repeats.
+
+An op is lowered once for each signature (dtypes, shapes, strides, attributes). Lowering sees `Array`s, which name a
+storage and a place in it but no address; the runtime fills in the addresses at every call. So nothing here runs in
+the steady state, and a plan can move a phase's operands or see which phases read what another wrote.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+ALIGNMENT = 64
+MAX_CHUNKS = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """An array as a phase sees it.
+
+    Attributes
+    ----------
+    storage : index of the storage in the recipe: inputs first, then outputs and temporaries.
+    shape : extents.
+    strides : distances between neighbours along each axis, in elements; may be zero or negative.
+    dtype : NumPy's name of the element type, such as ``"float32"``.
+    offset : distance of the first element from the storage's address, in bytes.
+    """
+
+    storage: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: str
+    offset: int = 0
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return np.dtype(self.dtype).itemsize
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the elements lie side by side in C order (axes of length 1 do not count)."""
+        expected = 1
+        for extent, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
+            if extent != 1 and stride != expected:
+                return self.size == 0
+            expected *= extent
+        return True
+
+    @property
+    def T(self) -> Array:
+        """The axes reversed, without a copy."""
+        return replace(self, shape=self.shape[::-1], strides=self.strides[::-1])
+
+    def permuted(self, axes: Sequence[int]) -> Array:
+        """Put the axes in the given order, without a copy."""
+        return replace(
+            self, shape=tuple(self.shape[a] for a in axes), strides=tuple(self.strides[a] for a in axes)
+        )
+
+    def broadcast_to(self, shape: tuple[int, ...]) -> Array:
+        """Repeat along new axes and axes of length 1 by stride 0, as NumPy's broadcasting does."""
+        lead = len(shape) - self.ndim
+        strides = [0] * lead
+        for own, wanted, stride in zip(self.shape, shape[lead:], self.strides, strict=True):
+            if own not in (1, wanted):
+                raise ValueError(f"cannot broadcast {self.shape} to {shape}")
+            strides.append(stride if own == wanted and own != 1 else 0)
+        return replace(self, shape=tuple(shape), strides=tuple(strides))
+
+    def rows(self, columns: int | None = None) -> Array | None:
+        """All axes but the last joined into one, without a copy; None where the strides do not allow it."""
+        last = (self.shape[-1:], self.strides[-1:]) if self.ndim else ((1,), (1,))
+        joined = join_axes(self.shape[:-1], [self.strides[:-1]])
+        if len(joined[0]) > 1:
+            return None
+        extent, stride = (joined[0][0], joined[1][0][0]) if joined[0] else (1, last[0][0])
+        return replace(self, shape=(extent, *last[0]), strides=(stride, *last[1]))
+
+
+def join_axes(
+    shape: Sequence[int], strides: Sequence[Sequence[int]]
+) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+    """Drop axes of length 1 and join neighbouring axes that every operand steps through evenly.
+
+    Parameters
+    ----------
+    shape : the common extents.
+    strides : for each operand, its stride along each axis, in elements.
+
+    Returns
+    -------
+    The shorter shape and, for each operand, its strides in it. A single element has no axes left.
+    """
+    extents: list[int] = []
+    steps: list[list[int]] = [[] for _ in strides]
+    for axis, extent in enumerate(shape):
+        if extent == 1:
+            continue
+        if extents and all(s[-1] == own[axis] * extent for s, own in zip(steps, strides, strict=True)):
+            extents[-1] *= extent
+            for s, own in zip(steps, strides, strict=True):
+                s[-1] = own[axis]
+        else:
+            extents.append(extent)
+            for s, own in zip(steps, strides, strict=True):
+                s.append(own[axis])
+    return tuple(extents), [tuple(s) for s in steps]
+
+
+class Cell(NamedTuple):
+    """A float64 that may change from call to call (a hyper-parameter); the kernel gets its address."""
+
+    name: str
+
+
+class Operand(NamedTuple):
+    """An array among a phase's arguments, with what the phase does to it."""
+
+    array: Array
+    mode: str  # "r" read, "w" written without being read, "rw" updated
+
+
+def reads(array: Array) -> Operand:
+    """Mark an argument that the phase only reads."""
+    return Operand(array, "r")
+
+
+def writes(array: Array) -> Operand:
+    """Mark an argument that the phase writes and does not read."""
+    return Operand(array, "w")
+
+
+def updates(array: Array) -> Operand:
+    """Mark an argument that the phase reads and writes."""
+    return Operand(array, "rw")
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A kernel, its arguments and its number of chunks.
+
+    Attributes
+    ----------
+    kernel : ``"module.function"`` below ``fastnn._kernels``.
+    static : the kernel's compile-time parameters; they belong to the architecture, never to a batch.
+    args : what the kernel's ``args`` will hold, in order: addresses (`Operand`, `Cell`), sizes (int).
+    chunks : fixed by the shapes, never by the number of threads; at most 65,535.
+    work : estimated nanoseconds on one thread; decides whether sharing pays.
+    block : elements of the first written operand (in its memory order) that each chunk writes; 0 where
+        chunks do not write consecutive blocks.
+    """
+
+    kernel: str
+    static: tuple[tuple[str, Any], ...]
+    args: tuple[Operand | Cell | int, ...]
+    chunks: int
+    work: int
+    block: int = 0
+
+
+@dataclass(slots=True)
+class Storage:
+    """What the runtime allocates for a call."""
+
+    nbytes: int
+    kind: str  # "input", "output" or "temporary"
+
+
+@dataclass
+class Lowering:
+    """Collects the phases of one call of an op (or of its backward pass) for one signature.
+
+    Attributes
+    ----------
+    inputs : the arrays that the call brings; None for an argument that was left out.
+    attrs : the op's attributes, by name.
+    saved : backward only: the arrays that the forward pass kept, by the names in the op's ``saves``.
+    shapes : backward only: the shape of every input and output of the forward pass, by name.
+    needs : backward only: for each input's name, whether its gradient is wanted.
+    """
+
+    inputs: tuple[Array | None, ...]
+    attrs: dict[str, Any] = field(default_factory=dict)
+    saved: dict[str, Array] = field(default_factory=dict)
+    shapes: dict[str, tuple[int, ...] | None] = field(default_factory=dict)
+    needs: dict[str, bool] = field(default_factory=dict)
+    phases: list[Phase] = field(default_factory=list)
+    storages: list[Storage] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Give every input a storage."""
+        self.storages += [Storage(0, "input") for _ in self.inputs]
+
+    def _allocate(self, shape: Sequence[int], dtype: str, order: Sequence[int] | None, kind: str) -> Array:
+        shape = tuple(int(extent) for extent in shape)
+        order = range(len(shape)) if order is None else order
+        strides = [0] * len(shape)
+        step = 1
+        for axis in reversed(order):
+            strides[axis] = step
+            step *= max(1, shape[axis])
+        nbytes = math.prod(shape) * np.dtype(dtype).itemsize
+        self.storages.append(Storage(nbytes, kind))
+        return Array(len(self.storages) - 1, shape, tuple(strides), str(np.dtype(dtype)))
+
+    def output(self, shape: Sequence[int], dtype: str, order: Sequence[int] | None = None) -> Array:
+        """Declare a result. `order` lists the axes from the outermost in memory to the innermost (default: C)."""
+        return self._allocate(shape, dtype, order, "output")
+
+    def temporary(self, shape: Sequence[int], dtype: str) -> Array:
+        """Declare working memory that lives as long as the call."""
+        return self._allocate(shape, dtype, None, "temporary")
+
+    def cell(self, name: str) -> Cell:
+        """The address of a hyper-parameter's present value."""
+        return Cell(name)
+
+    def phase(
+        self,
+        kernel: str,
+        args: Sequence[Operand | Cell | int],
+        *,
+        chunks: int = 1,
+        work: float = 0,
+        block: int = 0,
+        **static: Any,
+    ) -> None:
+        """Append a phase. A phase without chunks (an empty result) is left out."""
+        if chunks == 0:
+            return
+        if not 0 < chunks <= MAX_CHUNKS:
+            raise ValueError(f"{kernel}: chunks must be 0 to {MAX_CHUNKS}, got {chunks}")
+        self.phases.append(
+            Phase(kernel, tuple(sorted(static.items())), tuple(args), int(chunks), int(work), int(block))
+        )
