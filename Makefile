@@ -34,7 +34,7 @@ lint: $(VENV)/.ready  ## ruff, type checker, Cython linter
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/cython-lint --max-line-length 110 fastnn
+	$(VENV)/bin/cython-lint --max-line-length 120 fastnn
 
 format: $(VENV)/.ready  ## let ruff format the sources
 	$(VENV)/bin/ruff check --fix .

@@ -69,9 +69,7 @@ class Array:
 
     def permuted(self, axes: Sequence[int]) -> Array:
         """Put the axes in the given order, without a copy."""
-        return replace(
-            self, shape=tuple(self.shape[a] for a in axes), strides=tuple(self.strides[a] for a in axes)
-        )
+        return replace(self, shape=tuple(self.shape[a] for a in axes), strides=tuple(self.strides[a] for a in axes))
 
     def broadcast_to(self, shape: tuple[int, ...]) -> Array:
         """Repeat along new axes and axes of length 1 by stride 0, as NumPy's broadcasting does."""
@@ -93,9 +91,7 @@ class Array:
         return replace(self, shape=(extent, *last[0]), strides=(stride, *last[1]))
 
 
-def join_axes(
-    shape: Sequence[int], strides: Sequence[Sequence[int]]
-) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+def join_axes(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
     """Drop axes of length 1 and join neighbouring axes that every operand steps through evenly.
 
     Parameters
