@@ -14,7 +14,7 @@ from cpython.ref cimport Py_INCREF, PyObject
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from fastnn._runtime._fastnn_team cimport Phase, run as run_phases
+from fastnn._runtime._fastnn_team cimport Kernel, Phase, run as run_phases
 from fastnn._runtime.memory cimport Block, allocate, new_array
 
 import numpy as np
@@ -75,7 +75,7 @@ cdef class Recipe:
         self.n_check_phases = len(self.lowering.checks)
         self.checks = tuple((check.status.storage, check.error) for check in self.lowering.checks)
         for declared in phases:
-            phase.kernel = <void (*)(const int64_t*, int64_t, int64_t, void*) noexcept nogil><size_t>resolve(declared)
+            phase.kernel = <Kernel><size_t>resolve(declared)
             phase.args = NULL
             phase.chunks = declared.chunks
             phase.work = declared.work
@@ -127,7 +127,7 @@ cdef class Recipe:
         """
         cdef int64_t[STACK_ARGS] stack_args
         cdef Phase[STACK_PHASES] stack_phases
-        cdef char*[STACK_STORAGES] stack_bases
+        cdef char* stack_bases[STACK_STORAGES]
         cdef vector[int64_t] heap_args
         cdef vector[Phase] heap_phases
         cdef vector[char*] heap_bases

@@ -11,7 +11,7 @@ cimport numpy as cnp
 from libc.stdint cimport int64_t
 from libcpp.vector cimport vector
 
-from fastnn._runtime._fastnn_team cimport Phase, run as run_phases
+from fastnn._runtime._fastnn_team cimport Kernel, Phase, run as run_phases
 
 import numpy as np
 
@@ -29,7 +29,7 @@ cdef enum:
 
 cdef bint dense(cnp.ndarray array):
     """Whether the elements fill one block of memory, in whatever order of axes."""
-    cdef cnp.npy_intp low = 0, high = 0, extent = cnp.PyArray_ITEMSIZE(array)
+    cdef cnp.npy_intp extent = cnp.PyArray_ITEMSIZE(array)
     cdef int i
     if cnp.PyArray_IS_C_CONTIGUOUS(array) or cnp.PyArray_IS_F_CONTIGUOUS(array):
         return True
@@ -96,7 +96,7 @@ cdef class SegmentedUpdate:
                 elif not dense(array) or not PyArray_ISBEHAVED(array):
                     raise ValueError(
                         f"{self.name}: a parameter must fill a writable, aligned block of memory, got shape "
-                        f"{array.shape} with strides {array.strides}"
+                        f"{(<object>array).shape} with strides {(<object>array).strides}"
                     )
                 self.table[s * (n_columns + 1) + c] = <int64_t>cnp.PyArray_DATA(array)
             size = cnp.PyArray_SIZE(parameter)
@@ -114,7 +114,7 @@ cdef class SegmentedUpdate:
         for c in range(n_cells):
             values[c] = cells[c]
             args[2 + c] = <int64_t>&values[c]
-        phase.kernel = <void (*)(const int64_t*, int64_t, int64_t, void*) noexcept nogil><size_t>self.address
+        phase.kernel = <Kernel><size_t>self.address
         phase.args = args
         phase.chunks = self.chunks.size() // 3
         phase.work = <int64_t>(total * self.nanoseconds)
@@ -153,14 +153,14 @@ cdef class SegmentedUpdate:
                     same = False
         if not same:
             raise ShapeError(
-                f"{self.name}: {self.columns[column]} must have the parameter's shape {parameter.shape}, "
-                f"got {array.shape}"
+                f"{self.name}: {self.columns[column]} must have the parameter's shape {(<object>parameter).shape}, "
+                f"got {(<object>array).shape}"
             )
         for i in range(ndim):
             if cnp.PyArray_DIM(array, i) > 1 and cnp.PyArray_STRIDE(array, i) != cnp.PyArray_STRIDE(parameter, i):
                 raise ValueError(
-                    f"{self.name}: {self.columns[column]} must have the parameter's strides {parameter.strides}, "
-                    f"got {array.strides}"
+                    f"{self.name}: {self.columns[column]} must have the parameter's strides {(<object>parameter).strides}, "
+                    f"got {(<object>array).strides}"
                 )
         if not PyArray_ISBEHAVED(array):
             raise ValueError(f"{self.name}: {self.columns[column]} must be writable and aligned")

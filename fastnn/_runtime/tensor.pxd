@@ -20,6 +20,7 @@ cdef class TensorBase:
     cdef object __weakref__
 
     cdef Version version(self)
+    cdef void touch(self)
     cdef accumulate(self, cnp.ndarray gradient, bint owned)
 
 cdef class Node:
@@ -70,7 +71,8 @@ cdef class Primitive:
     cdef Recipe recent
 
     cdef object call(self, list given, tuple attributes, list cell_values, object out)
-    cdef list run_arrays(self, list arrays, tuple attributes, list cell_values, bint tensors, object out,
-                         Recipe* used)
+    cdef list run_recipe(self, Recipe recipe, list arrays, list cell_values, object out)
+    cdef bint fits(self, Recipe recipe, cnp.ndarray target)
+    cdef bint overlaps(self, cnp.ndarray target, list arrays)
     cdef Recipe find(self, list arrays, tuple attributes, bint tensors)
     cdef list backward(self, Recipe recipe, tuple needs, list gradients, list saved, list cell_values)

@@ -271,16 +271,18 @@ cdef class Primitive:
         if ready and weak:
             # a Python number takes the type of the arrays beside it
             for i in range(self.n_inputs):
-                if arrays[i] is None and given[i] is not None:
+                value = given[i]
+                if arrays[i] is None and value is not None:
                     array = new_array(0, NULL, NULL, first_type, 8)
                     if first_type == cnp.NPY_FLOAT32:
-                        (<float*>cnp.PyArray_DATA(array))[0] = <float><double>given[i]
+                        (<float*>cnp.PyArray_DATA(array))[0] = <float><double>value
                     else:
-                        (<double*>cnp.PyArray_DATA(array))[0] = <double>given[i]
+                        (<double*>cnp.PyArray_DATA(array))[0] = <double>value
                     arrays[i] = array
         elif not ready:
             arrays = self._promote(given, arrays, tensors)
-        outputs = self.run_arrays(arrays, attributes, cell_values, tensors, out, &recipe)
+        recipe = self.find(arrays, attributes, tensors)
+        outputs = self.run_recipe(recipe, arrays, cell_values, out)
         if not tensors:
             return outputs[0] if self.n_returned == 1 else tuple(outputs[:self.n_returned])
         if wants and self.differentiable and fastnn_get_grad_enabled():
@@ -344,18 +346,14 @@ cdef class Primitive:
             node.saved.append(outputs[i])
         return node
 
-    cdef list run_arrays(self, list arrays, tuple attributes, list cell_values, bint tensors, object out,
-                         Recipe* used):
-        """Run on arrays that are ready; `used` receives the recipe."""
+    cdef list run_recipe(self, Recipe recipe, list arrays, list cell_values, object out):
+        """Run on arrays that are ready."""
         cdef double[MAX_CELLS] cells
-        cdef Recipe recipe = self.find(arrays, attributes, tensors)
         cdef cnp.ndarray target = None
         cdef list outputs
         cdef int i
         for i in range(len(cell_values)):
             cells[i] = cell_values[i]
-        if used != NULL:
-            used[0] = recipe
         if out is None:
             return recipe.run(arrays, cells, cell_values, None)
         target = (<TensorBase>out).array if isinstance(out, TensorBase) else out
@@ -363,21 +361,21 @@ cdef class Primitive:
             raise TypeError(f"{self.name}: out must be an array, got {type(out).__name__}")
         if not target.flags.writeable:
             raise ValueError(f"{self.name}: out is read-only")
-        if self._fits(recipe, target) and not self._overlaps(target, arrays):
+        if self.fits(recipe, target) and not self.overlaps(target, arrays):
             outputs = recipe.run(arrays, cells, cell_values, target)
         else:
             outputs = recipe.run(arrays, cells, cell_values, None)
-            if outputs[0].shape != target.shape:
-                raise ShapeError(f"{self.name}: out must have shape {outputs[0].shape}, got {target.shape}")
+            if outputs[0].shape != (<object>target).shape:
+                raise ShapeError(f"{self.name}: out must have shape {outputs[0].shape}, got {(<object>target).shape}")
             if not np.can_cast(outputs[0].dtype, target.dtype, "same_kind"):
                 raise DTypeError(f"{self.name}: out must have a dtype that {outputs[0].dtype} fits, got {target.dtype}")
             np.copyto(target, outputs[0], casting="same_kind")
             outputs[0] = target
         if isinstance(out, TensorBase):
-            (<TensorBase>out).version().value += 1
+            (<TensorBase>out).touch()
         return outputs
 
-    cdef bint _fits(self, Recipe recipe, cnp.ndarray target):
+    cdef bint fits(self, Recipe recipe, cnp.ndarray target):
         """Whether the recipe can write its first output straight into `target`."""
         cdef size_t i
         if recipe.reference is not None or recipe.specs.size() == 0 or recipe.specs[0].storage < recipe.n_inputs:
@@ -393,7 +391,7 @@ cdef class Primitive:
                 return False
         return True
 
-    cdef bint _overlaps(self, cnp.ndarray target, list arrays):
+    cdef bint overlaps(self, cnp.ndarray target, list arrays):
         """Whether writing `target` could change an input before it is read."""
         cdef cnp.ndarray array
         for value in arrays:
@@ -401,7 +399,7 @@ cdef class Primitive:
                 continue
             array = <cnp.ndarray>value
             if self.elementwise and cnp.PyArray_DATA(array) == cnp.PyArray_DATA(target):
-                if array.shape == target.shape and array.strides == target.strides:
+                if same_shape(array, target) and same_strides(array, target):
                     continue
             if np.may_share_memory(array, target):
                 return True
@@ -599,7 +597,7 @@ cdef TensorBase derive(TensorBase source, cnp.ndarray array, str name, object fu
         node.sequence = next_sequence
         node.function_name = name
         node.function = function
-        node.shape = array.shape
+        node.shape = (<object>array).shape
         node.dtype = array.dtype
         node.n_outputs = 1
         node.edges = [source if source._node is None else source._node]
@@ -622,11 +620,12 @@ cdef class _Pending:
 
 
 cdef cnp.ndarray add_arrays(cnp.ndarray x, cnp.ndarray y, cnp.ndarray out):
-    return <cnp.ndarray>op_add.run_arrays([x, y], op_add.attribute_defaults, [], False, out, NULL)[0]
+    cdef list arrays = [x, y]
+    return <cnp.ndarray>op_add.run_recipe(op_add.find(arrays, op_add.attribute_defaults, False), arrays, [], out)[0]
 
 
 cdef inline bint is_owned(cnp.ndarray array):
-    return type(cnp.PyArray_BASE(array) and array.base) is Block
+    return type((<object>array).base) is Block
 
 
 cdef object run_hooks(hooks, cnp.ndarray gradient):
@@ -828,14 +827,18 @@ cdef _HookHandle add_hook(object hooks, object function):
     return handle
 
 
+def _by_stride(strides):
+    return lambda axis: (abs(strides[axis]), -axis)
+
+
 cdef cnp.ndarray dense_like(cnp.ndarray array):
     """Uninitialised pooled memory in the layout of `array` (its axes' order in memory; C where that is unclear)."""
     cdef cnp.npy_intp shape[64]
     cdef cnp.npy_intp strides[64]
     cdef int i, ndim = cnp.PyArray_NDIM(array)
     cdef size_t step = cnp.PyArray_ITEMSIZE(array)
-    order = sorted(range(ndim), key=lambda axis: -abs(array.strides[axis]))
-    for i in reversed(order):
+    # among equal strides (axes of length 1 or repeated ones) the last axis is the innermost
+    for i in sorted(range(ndim), key=_by_stride((<object>array).strides)):
         shape[i] = cnp.PyArray_DIM(array, i)
         strides[i] = step
         step *= max(1, shape[i])
@@ -852,15 +855,19 @@ cdef class TensorBase:
             self._version = Version.__new__(Version)
         return self._version
 
+    cdef void touch(self):
+        cdef Version version = self.version()
+        version.value += 1
+
     cdef accumulate(self, cnp.ndarray gradient, bint owned):
         """Add to `grad`; a gradient that is `owned` becomes it if there is none."""
         cdef cnp.ndarray target
         if self._grad is not None:
             target = self._grad.array
             add_arrays(target, gradient, target)
-            self._grad.version().value += 1
+            self._grad.touch()
             return
-        if not (owned and (array_strides_equal(gradient, self.array))):
+        if not (owned and (same_strides(gradient, self.array))):
             target = dense_like(self.array)
             np.copyto(target, gradient)
             gradient = target
@@ -886,11 +893,11 @@ cdef class TensorBase:
     def _set_array(self, cnp.ndarray array):
         """Replace the array (`Tensor.data = ...`); the version is raised."""
         self.array = array
-        self.version().value += 1
+        self.touch()
 
     def _touch(self):
         """Say that the array was written through this tensor."""
-        self.version().value += 1
+        self.touch()
 
     @property
     def _version_value(self):
@@ -1065,7 +1072,18 @@ cdef inline bint operand(object value):
     )
 
 
-cdef bint array_strides_equal(cnp.ndarray x, cnp.ndarray y):
+cdef bint same_shape(cnp.ndarray x, cnp.ndarray y):
+    """Whether two arrays have the same extents."""
+    cdef int i
+    if cnp.PyArray_NDIM(x) != cnp.PyArray_NDIM(y):
+        return False
+    for i in range(cnp.PyArray_NDIM(x)):
+        if cnp.PyArray_DIM(x, i) != cnp.PyArray_DIM(y, i):
+            return False
+    return True
+
+
+cdef bint same_strides(cnp.ndarray x, cnp.ndarray y):
     """Whether two arrays of one shape and dtype lie alike (axes of length 1 do not count)."""
     cdef int i
     if cnp.PyArray_TYPE(x) != cnp.PyArray_TYPE(y) or cnp.PyArray_NDIM(x) != cnp.PyArray_NDIM(y):
