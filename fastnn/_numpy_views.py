@@ -60,8 +60,3 @@ def sum_to(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         lead + i for i, extent in enumerate(shape) if extent == 1 and gradient.shape[lead + i] != 1
     )
     return gradient.sum(axis=axes).reshape(shape) if axes else gradient
-
-
-def dense_copy(array: np.ndarray) -> np.ndarray:
-    """A copy with the axes in the same order in memory."""
-    return array.copy(order="K")

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn import _numpy_views as views
-from fastnn._runtime.tensor import TensorBase, derived, is_grad_enabled, registered, run_backward, set_tensor_type
+from fastnn._runtime.tensor import TensorBase, dense_copy, derived, is_grad_enabled, registered, run_backward, set_tensor_type
 from fastnn.errors import DTypeError, GraphError, ShapeError
 
 _UFUNCS = {
@@ -139,10 +139,10 @@ class Tensor(TensorBase):
             raise GraphError("only leaf Tensors can be deep-copied; use detach() or clone()")
         made = memo.get(id(self))
         if made is None:
-            made = _rebuild(type(self), views.dense_copy(self.array), self.requires_grad)
+            made = _rebuild(type(self), dense_copy(self.array), self.requires_grad)
             memo[id(self)] = made
             if self.grad is not None:
-                made.grad = from_numpy(views.dense_copy(self.grad.array))
+                made.grad = from_numpy(dense_copy(self.grad.array))
         return made
 
     # -- the tape
@@ -441,6 +441,17 @@ class Tensor(TensorBase):
             views.axis_argument("argmax", dim, self.ndim)
         return from_numpy(np.asarray(self.array.argmax(axis=dim, keepdims=keepdim)))
 
+    def relu_(self) -> Tensor:
+        """Set negative elements to 0, in place."""
+        if is_grad_enabled() and self.requires_grad:
+            if self.is_leaf:
+                raise GraphError("a leaf Tensor that requires grad cannot be changed in place; do it under no_grad()")
+            self._become(_op("relu")(self))
+        else:
+            _op("relu")(self.array, out=self.array)
+            self._touch()
+        return self
+
     def eq(self, other: Any) -> Tensor:
         """``self == other``, element by element."""
         return self == other  # type: ignore[no-any-return, return-value]
@@ -456,7 +467,7 @@ class Tensor(TensorBase):
             return self
         if self.is_leaf and self.requires_grad:
             raise GraphError("a leaf Tensor that requires grad cannot be changed in place; do it under no_grad()")
-        self._rebind(_op(name)(self, other))
+        self._become(_op(name)(self, other))
         return self
 
     def add_(self, other: Any, *, alpha: Any = 1) -> Tensor:

@@ -6,6 +6,7 @@ from fastnn._runtime.recipe cimport Recipe
 
 cdef class Version:
     cdef readonly int64_t value
+    cdef readonly bint shared
 
 cdef class TensorBase:
     cdef readonly cnp.ndarray array

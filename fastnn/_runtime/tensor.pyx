@@ -94,6 +94,20 @@ def is_grad_enabled():
     return fastnn_get_grad_enabled()
 
 
+def dense_zeros(cnp.ndarray array):
+    """Zeros in pooled memory with the shape, dtype and order of axes of `array`."""
+    cdef cnp.ndarray result = dense_like(array)
+    result.fill(0)
+    return result
+
+
+def dense_copy(cnp.ndarray array):
+    """A copy in pooled memory with the shape, dtype and order of axes of `array`."""
+    cdef cnp.ndarray result = dense_like(array)
+    np.copyto(result, array)
+    return result
+
+
 def set_grad_enabled_now(bint on):
     """Switch recording on or off in this thread; returns the former state."""
     cdef bint before = fastnn_get_grad_enabled()
@@ -591,6 +605,7 @@ cdef TensorBase derive(TensorBase source, cnp.ndarray array, str name, object fu
     cdef FunctionNode node
     if view:
         result._version = source.version()
+        result._version.shared = True
     if source._requires_grad and fastnn_get_grad_enabled() and array.dtype.kind == "f":
         node = FunctionNode.__new__(FunctionNode)
         next_sequence += 1
@@ -903,8 +918,27 @@ cdef class TensorBase:
     def _version_value(self):
         return self.version().value
 
-    def _share_version(self, TensorBase other):
-        self._version = other.version()
+    def _become(self, TensorBase result):
+        """Take over what an op computed from this tensor: its array and its place on the tape (recorded in-place).
+
+        What the op saved of the old array stays as it was, so its gradient is right. A view elsewhere would not see
+        the change, hence the error.
+        """
+        if self._version is not None and self._version.shared:
+            raise GraphError(
+                "an in-place change that is recorded needs a tensor without views; write it out of place, or do it "
+                "under no_grad()"
+            )
+        if not same_shape(self.array, result.array) or result.array.dtype != self.array.dtype:
+            raise ShapeError(
+                f"an in-place change must keep shape {self.shape} and dtype {self.array.dtype}, got {result.shape} "
+                f"and {result.array.dtype}"
+            )
+        self.array = result.array
+        self._node = result._node
+        self._output = result._output
+        self._requires_grad = result._requires_grad
+        self._version = None
 
     # -- the tape
 
@@ -954,6 +988,7 @@ cdef class TensorBase:
         """The same memory as a leaf that requires no gradient."""
         cdef TensorBase result = wrap(self.array)
         result._version = self.version()
+        result._version.shared = True
         return result
 
     def register_hook(self, function):
