@@ -18,9 +18,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from fastnn._kernels import functions as f
-from fastnn._kernels.jit import kernel
+from fastnn._kernels.jit import inline, kernel
 from fastnn._kernels.pointer import cell, pointer
-from fastnn._kernels.vector import ITEMSIZES, VECTOR_BYTES, Value, address_of, mover, sweep
+from fastnn._kernels.vector import ITEMSIZES, VECTOR_BYTES, Value, address_of, move, sweep
 
 
 class Row(NamedTuple):
@@ -59,94 +59,108 @@ TABLE: dict[str, Row] = {
     "greater_equal": Row(2, lambda x, y: x.compare(">=", y), "bool"),
 }
 
-# Scratch: int64 words (the sweep's table, the odometer, addresses), the cells' numbers, then for every array a block.
-INDEX, CURRENT = 64, 96
+# Scratch: int64 words, then the cells' numbers, then for every array a block of STAGED elements.
+# The words: the sweep's table; how many arrays, sizes of an element; done, stop, position, longest run; the index along each axis; each array's address now.
+ARRAYS, SIZE, RESULT_SIZE, DONE, STOP, POSITION, LONGEST, INDEX, CURRENT = 16, 17, 18, 19, 20, 21, 22, 32, 64
 NUMBERS = 1024
 BLOCKS = 2048
 STAGED = 512
+
+
+@inline
+def begin(words: Any, args: Any, first: Any, last: Any) -> None:
+    """Place the odometer on the first element of the chunks."""
+    arrays, size, result_size = words[ARRAYS], words[SIZE], words[RESULT_SIZE]
+    done = first * args[arrays + 1]
+    ndim = args[arrays + 2]
+    shape = arrays + 3
+    inner = ndim - 1
+    words[DONE] = done
+    words[STOP] = min(args[arrays], last * args[arrays + 1])
+    words[LONGEST] = args[shape + inner]
+    for k in range(arrays):
+        words[CURRENT + k] = args[k]
+        step = args[shape + ndim + k * ndim + inner]
+        if step != 1 and (k == 0 or step != 0):
+            words[LONGEST] = min(args[shape + inner], STAGED)
+    for axis in range(inner, -1, -1):
+        at = done % args[shape + axis]
+        done //= args[shape + axis]
+        words[INDEX + axis] = at
+        for k in range(arrays):
+            unit = size if k else result_size
+            words[CURRENT + k] += at * args[shape + ndim + k * ndim + axis] * unit
+    words[POSITION] = words[INDEX + inner]
+
+
+@inline
+def load_run(words: Any, args: Any, base: Any) -> int:
+    """Fill the sweep's table for the next run; operands that do not lie side by side are moved into scratch."""
+    arrays, size = words[ARRAYS], words[SIZE]
+    ndim = args[arrays + 2]
+    inner = arrays + 3 + ndim - 1
+    length = min(min(args[inner] - words[POSITION], words[STOP] - words[DONE]), words[LONGEST])
+    for k in range(arrays):
+        step = args[inner + (k + 1) * ndim]
+        block = base + BLOCKS + k * (STAGED * 8)
+        words[k] = words[CURRENT + k] if step == 1 else block
+        words[arrays + k] = step != 0 or k == 0
+        if k and step != 1:
+            move(size, block, size, words[CURRENT + k], step * size, length if step else VECTOR_BYTES // size)
+    return length
+
+
+@inline
+def finish_run(words: Any, args: Any, length: Any) -> None:
+    """Move a staged result to its place and the odometer past the run."""
+    arrays, size, result_size = words[ARRAYS], words[SIZE], words[RESULT_SIZE]
+    ndim = args[arrays + 2]
+    shape = arrays + 3
+    axis = ndim - 1
+    step = args[shape + ndim + axis]
+    if step != 1:
+        move(result_size, words[CURRENT], step * result_size, words[0], result_size, length)
+    words[DONE] += length
+    words[POSITION] += length
+    moved = length
+    if words[POSITION] == args[shape + axis]:
+        words[POSITION] = 0
+        moved -= args[shape + axis]
+    while True:
+        for k in range(arrays):
+            unit = size if k else result_size
+            words[CURRENT + k] += moved * args[shape + ndim + k * ndim + axis] * unit
+        axis -= 1
+        if moved > 0 or words[POSITION] > 0 or axis < 0:
+            break
+        words[INDEX + axis] += 1
+        moved = 1
+        if words[INDEX + axis] == args[shape + axis]:
+            words[INDEX + axis] = 0
+            moved -= args[shape + axis]
 
 
 @kernel
 def map(function: str, dtype: str) -> Any:
     """The kernel of a row of `TABLE`; the note at the head of this file describes its arguments."""
     row = TABLE[function]
-    result = row.result or dtype
     arrays = row.operands + 1
     cells = row.cells
-    size, result_size = ITEMSIZES[dtype], ITEMSIZES[result]
-    block_bytes = STAGED * 8
-    head = arrays + 3
-    run_over = sweep(row.expression, [result], [dtype] * row.operands, cells)
-    gather, scatter = mover(dtype), mover(result)
-    spread = VECTOR_BYTES // max(size, result_size)
+    size = ITEMSIZES[dtype]
+    result_size = ITEMSIZES[row.result or dtype]
+    run_over = sweep(row.expression, [row.result or dtype], [dtype] * row.operands, cells)
 
     def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
         base = address_of(scratch)
         words = pointer(base, "int64")
-        total = args[arrays]
-        block = args[arrays + 1]
-        ndim = args[arrays + 2]
-        strides = head + ndim
-        inner = ndim - 1
-        extent = args[head + inner]
         numbers = pointer(base + NUMBERS, dtype)
         for c in range(cells):
-            numbers[c] = cell(args[strides + arrays * ndim + c])
-
-        done = first * block
-        stop = min(total, last * block)
-        longest = extent
-        for k in range(arrays):
-            words[CURRENT + k] = args[k]
-            step = args[strides + k * ndim + inner]
-            if step != 1 and (k == 0 or step != 0):
-                longest = min(longest, STAGED)
-        rest = done
-        for left in range(ndim):
-            axis = inner - left
-            at = rest % args[head + axis]
-            rest //= args[head + axis]
-            words[INDEX + axis] = at
-            for k in range(arrays):
-                words[CURRENT + k] += at * args[strides + k * ndim + axis] * (result_size if k == 0 else size)
-        position = words[INDEX + inner]
-
-        while done < stop:
-            length = min(min(extent - position, stop - done), longest)
-            for k in range(arrays):
-                step = args[strides + k * ndim + inner]
-                words[k] = words[CURRENT + k]
-                words[arrays + k] = 1
-                if step != 1:
-                    words[k] = base + BLOCKS + k * block_bytes
-                    if k > 0 and step == 0:
-                        words[arrays + k] = 0
-                        gather(words[k], size, words[CURRENT + k], 0, spread)
-                    elif k > 0:
-                        gather(words[k], size, words[CURRENT + k], step * size, length)
+            numbers[c] = cell(args[arrays + 3 + (arrays + 1) * args[arrays + 2] + c])
+        words[ARRAYS], words[SIZE], words[RESULT_SIZE] = arrays, size, result_size
+        begin(words, args, first, last)
+        while words[DONE] < words[STOP]:
+            length = load_run(words, args, base)
             run_over(base, base + NUMBERS, length)
-            if args[strides + inner] != 1:
-                scatter(words[CURRENT], args[strides + inner] * result_size, words[0], result_size, length)
-
-            done += length
-            position += length
-            moved = length if position < extent else length - extent
-            for k in range(arrays):
-                unit = result_size if k == 0 else size
-                words[CURRENT + k] += moved * args[strides + k * ndim + inner] * unit
-            if position == extent:
-                position = 0
-                axis = inner - 1
-                while axis >= 0:
-                    words[INDEX + axis] += 1
-                    wrapped = words[INDEX + axis] == args[head + axis]
-                    moved = 1 - args[head + axis] if wrapped else 1
-                    for k in range(arrays):
-                        unit = result_size if k == 0 else size
-                        words[CURRENT + k] += moved * args[strides + k * ndim + axis] * unit
-                    if not wrapped:
-                        break
-                    words[INDEX + axis] = 0
-                    axis -= 1
+            finish_run(words, args, length)
 
     return body

@@ -20,6 +20,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastnn._kernels.jit import inline
+
 VECTOR_BYTES = 64
 I1, I8, I32, I64 = (ir.IntType(n) for n in (1, 8, 32, 64))
 ELEMENTS = {
@@ -314,18 +316,31 @@ def emitted(signature: Any, emit: Callable[..., Any]) -> Any:
 address_of = emitted((types.int64, types.voidptr), lambda builder, pointer: builder.ptrtoint(pointer, I64))
 
 
-def mover(dtype: str) -> Any:
-    """``move(target, target_step, source, source_step, length)``: copy elements; steps in bytes."""
-    lanes = ITEMSIZES[dtype]
-
+def _mover(width: int) -> Any:
     def emit(builder: Any, target: Any, target_step: Any, source: Any, source_step: Any, length: Any) -> None:
-        kind = ir.IntType(8 * lanes).as_pointer()
+        kind = ir.IntType(8 * width).as_pointer()
         with loop(builder, I64(0), length, 1) as i:
             read = builder.inttoptr(builder.add(source, builder.mul(i, source_step)), kind)
             write = builder.inttoptr(builder.add(target, builder.mul(i, target_step)), kind)
-            builder.store(builder.load(read), write)
+            builder.store(builder.load(read, align=width), write, align=width)
 
     return emitted((None, *[types.int64] * 5), emit)
+
+
+_move1, _move2, _move4, _move8 = (_mover(width) for width in (1, 2, 4, 8))
+
+
+@inline
+def move(itemsize: Any, target: Any, target_step: Any, source: Any, source_step: Any, length: Any) -> None:
+    """Copy elements of 1, 2, 4 or 8 bytes between addresses; steps in bytes."""
+    if itemsize == 4:
+        _move4(target, target_step, source, source_step, length)
+    elif itemsize == 8:
+        _move8(target, target_step, source, source_step, length)
+    elif itemsize == 1:
+        _move1(target, target_step, source, source_step, length)
+    else:
+        _move2(target, target_step, source, source_step, length)
 
 
 def sweep(expression: Callable[..., Any], results: Sequence[str], operands: Sequence[str], parameters: int = 0) -> Any:
