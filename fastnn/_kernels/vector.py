@@ -1,0 +1,386 @@
+"""Vectors of 64 bytes emitted as LLVM IR: traced values, masked tails, and one loop over contiguous operands.
+
+A kernel's arithmetic is a Python function of `Value`s. It runs once, while the kernel is compiled, and leaves its
+instructions behind; the same function serves a vector, a masked tail and a scalar. Nothing depends on LLVM finding
+a loop vectorisable, and an element's bits do not depend on its place: the tail runs the body's instructions.
+
+Vectors have 64 bytes on every CPU (LLVM splits them where registers are narrower), so the lanes of a sum, and with
+them its bits, do not depend on the vector width of the host.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastnn._kernels.jit import inline
+
+VECTOR_BYTES = 64
+I1, I8, I32, I64 = (ir.IntType(n) for n in (1, 8, 32, 64))
+ELEMENTS = {
+    "float32": ir.FloatType(),
+    "float64": ir.DoubleType(),
+    "bool": I8,
+    "int8": I8,
+    "int16": ir.IntType(16),
+    "int32": I32,
+    "int64": I64,
+}
+ITEMSIZES = {"float32": 4, "float64": 8, "bool": 1, "int8": 1, "int16": 2, "int32": 4, "int64": 8}
+
+Number = int | float
+
+
+def constant(kind: Any, number: Number) -> Any:
+    """A number in every lane of an IR type."""
+    if isinstance(kind, ir.VectorType):
+        return ir.Constant(kind, [number] * kind.count)
+    return ir.Constant(kind, number)
+
+
+def like(kind: Any, element: Any) -> Any:
+    """The IR type with as many lanes as `kind`, of another element type."""
+    return ir.VectorType(element, kind.count) if isinstance(kind, ir.VectorType) else element
+
+
+def call(builder: Any, name: str, result: Any, args: Sequence[Any]) -> Any:
+    """Call an LLVM intrinsic by its full name."""
+    signature = ir.FunctionType(result, [a.type for a in args])
+    return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), list(args))
+
+
+def suffix(kind: Any) -> str:
+    """How LLVM's intrinsics name a type, such as ``v16f32``."""
+    element = kind.element if isinstance(kind, ir.VectorType) else kind
+    own = {"float": "f32", "double": "f64"}.get(str(element), str(element))
+    return f"v{kind.count}{own}" if isinstance(kind, ir.VectorType) else own
+
+
+class Value:
+    """A scalar or a vector that is being computed; Python numbers on the other side of an operator fill all lanes."""
+
+    def __init__(self, builder: Any, value: Any):
+        self.builder, self.value, self.kind = builder, value, value.type
+        element = self.kind.element if isinstance(self.kind, ir.VectorType) else self.kind
+        self.dtype = {"float": "float32", "double": "float64"}.get(str(element), "integer")
+
+    def _with(self, other: Value | Number) -> Any:
+        return other.value if isinstance(other, Value) else constant(self.kind, other)
+
+    def _new(self, value: Any) -> Value:
+        return Value(self.builder, value)
+
+    def _arithmetic(self, name: str, left: Any, right: Any) -> Value:
+        return self._new(getattr(self.builder, name if self.dtype == "integer" else f"f{name}")(left, right))
+
+    def __add__(self, other: Value | Number) -> Value:
+        return self._arithmetic("add", self.value, self._with(other))
+
+    def __radd__(self, other: Number) -> Value:
+        return self._arithmetic("add", self._with(other), self.value)
+
+    def __sub__(self, other: Value | Number) -> Value:
+        return self._arithmetic("sub", self.value, self._with(other))
+
+    def __rsub__(self, other: Number) -> Value:
+        return self._arithmetic("sub", self._with(other), self.value)
+
+    def __mul__(self, other: Value | Number) -> Value:
+        return self._arithmetic("mul", self.value, self._with(other))
+
+    def __rmul__(self, other: Number) -> Value:
+        return self._arithmetic("mul", self._with(other), self.value)
+
+    def __truediv__(self, other: Value | Number) -> Value:
+        return self._new(self.builder.fdiv(self.value, self._with(other)))
+
+    def __rtruediv__(self, other: Number) -> Value:
+        return self._new(self.builder.fdiv(self._with(other), self.value))
+
+    def __neg__(self) -> Value:
+        return self._new(self.builder.fneg(self.value))
+
+    def __lshift__(self, places: int) -> Value:
+        return self._new(self.builder.shl(self.value, constant(self.kind, places)))
+
+    def __rshift__(self, places: int) -> Value:
+        """Shift right with the sign, as Python does."""
+        return self._new(self.builder.ashr(self.value, constant(self.kind, places)))
+
+    def __and__(self, other: Value | Number) -> Value:
+        return self._new(self.builder.and_(self.value, self._with(other)))
+
+    def __or__(self, other: Value | Number) -> Value:
+        return self._new(self.builder.or_(self.value, self._with(other)))
+
+    def compare(self, operator: str, other: Value | Number) -> Value:
+        """A mask; as IEEE says, NaN compares false except by ``!=``."""
+        ordered = self.builder.fcmp_unordered if operator == "!=" else self.builder.fcmp_ordered
+        return self._new(ordered(operator, self.value, self._with(other)))
+
+    def bits(self) -> Value:
+        """The same bits as integers (of a float) or as floats (of an integer)."""
+        element = self.kind.element if isinstance(self.kind, ir.VectorType) else self.kind
+        other = {"float": I32, "double": I64, "i32": ir.FloatType(), "i64": ir.DoubleType()}[str(element)]
+        return self._new(self.builder.bitcast(self.value, like(self.kind, other)))
+
+    def number(self, number: Number) -> Value:
+        """A constant with the lanes of this value."""
+        return self._new(constant(self.kind, number))
+
+    def sum(self) -> Value:
+        """All lanes added: halves onto each other, in that order."""
+        value, lanes = self.value, self.kind.count
+        while lanes > 1:
+            lanes //= 2
+            low, high = (
+                self.builder.shuffle_vector(
+                    value, ir.Constant(value.type, ir.Undefined), ir.Constant(ir.VectorType(I32, lanes), picked)
+                )
+                for picked in (list(range(lanes)), list(range(lanes, 2 * lanes)))
+            )
+            value = self.builder.fadd(low, high)
+        return self._new(self.builder.extract_element(value, I32(0)))
+
+    def largest(self) -> Value:
+        """The largest lane; NaN if any lane is."""
+        value, lanes = self._new(self.value), self.kind.count
+        while lanes > 1:
+            lanes //= 2
+            low, high = (
+                self._new(
+                    self.builder.shuffle_vector(
+                        value.value,
+                        ir.Constant(value.kind, ir.Undefined),
+                        ir.Constant(ir.VectorType(I32, lanes), picked),
+                    )
+                )
+                for picked in (list(range(lanes)), list(range(lanes, 2 * lanes)))
+            )
+            value = maximum(low, high)
+        return self._new(self.builder.extract_element(value.value, I32(0)))
+
+    def splat(self, count: int) -> Value:
+        """A scalar in all of `count` lanes."""
+        kind = ir.VectorType(self.kind, count)
+        undefined = ir.Constant(kind, ir.Undefined)
+        one = self.builder.insert_element(undefined, self.value, I32(0))
+        return self._new(
+            self.builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(I32, count), [0] * count))
+        )
+
+
+def select(mask: Value, yes: Value | Number, no: Value | Number) -> Value:
+    """Lane by lane, `yes` where the mask holds, else `no`; one of them at least is a `Value`."""
+    model = yes if isinstance(yes, Value) else no
+    assert isinstance(model, Value)
+    return Value(mask.builder, mask.builder.select(mask.value, model._with(yes), model._with(no)))
+
+
+def fma(a: Value, b: Value | Number, c: Value | Number) -> Value:
+    """``a * b + c``, rounded once."""
+    return Value(a.builder, call(a.builder, f"llvm.fma.{suffix(a.kind)}", a.kind, [a.value, a._with(b), a._with(c)]))
+
+
+def sqrt(x: Value) -> Value:
+    """The square root, rounded correctly."""
+    return Value(x.builder, call(x.builder, f"llvm.sqrt.{suffix(x.kind)}", x.kind, [x.value]))
+
+
+def absolute(x: Value) -> Value:
+    """The magnitude: the sign bit cleared."""
+    return Value(x.builder, call(x.builder, f"llvm.fabs.{suffix(x.kind)}", x.kind, [x.value]))
+
+
+def with_sign_of(x: Value, sign: Value) -> Value:
+    """The magnitude of `x` with the sign of `sign`."""
+    return Value(x.builder, call(x.builder, f"llvm.copysign.{suffix(x.kind)}", x.kind, [x.value, sign.value]))
+
+
+def maximum(x: Value, y: Value | Number) -> Value:
+    """The larger; NaN if either is (a NaN in `x` fails the comparison, one in `y` is picked by the second)."""
+    if not isinstance(y, Value):
+        return select(x.compare("<", y), y, x)
+    larger = select(x.compare("<", y), y, x)
+    return select(y.compare("!=", y), y, larger)
+
+
+def polynomial(x: Value, coefficients: Sequence[float]) -> Value:
+    """Horner's rule in FMAs; coefficients from the constant term up."""
+    result = x.number(coefficients[-1])
+    for c in reversed(coefficients[:-1]):
+        result = fma(result, x, c)
+    return result
+
+
+class Lanes:
+    """Vectors of one element type in memory: full or masked loads and stores at element pointers."""
+
+    def __init__(self, builder: Any, dtype: str, count: int):
+        self.builder, self.dtype, self.count = builder, dtype, count
+        self.element, self.itemsize = ELEMENTS[dtype], ITEMSIZES[dtype]
+        self.kind = ir.VectorType(self.element, count)
+
+    def pointer(self, address: Any, index: Any | None = None) -> Any:
+        """Element pointer at an int64 address, `index` elements further on."""
+        base = self.builder.inttoptr(address, self.element.as_pointer())
+        return base if index is None else self.builder.gep(base, [index])
+
+    def _vector(self, pointer: Any) -> Any:
+        return self.builder.bitcast(pointer, self.kind.as_pointer())
+
+    def load(self, pointer: Any, mask: Any | None = None, other: Number = 0) -> Value:
+        """Read a vector; lanes without a mask bit are not touched and hold `other`."""
+        place = self._vector(pointer)
+        if mask is None:
+            return Value(self.builder, self.builder.load(place, align=self.itemsize))
+        args = [place, I32(self.itemsize), mask, constant(self.kind, other)]
+        return Value(self.builder, call(self.builder, f"llvm.masked.load.{suffix(self.kind)}.p0", self.kind, args))
+
+    def store(self, value: Value, pointer: Any, mask: Any | None = None) -> None:
+        """Write a vector, or the lanes that have a mask bit. A mask is written as bytes 0 and 1."""
+        given = value.value
+        if self.dtype == "bool":
+            given = self.builder.zext(given, self.kind)
+        place = self._vector(pointer)
+        if mask is None:
+            self.builder.store(given, place, align=self.itemsize)
+        else:
+            args = [given, place, I32(self.itemsize), mask]
+            call(self.builder, f"llvm.masked.store.{suffix(self.kind)}.p0", ir.VoidType(), args)
+
+    def scalar(self, address: Any, index: int = 0) -> Value:
+        """Read one element and put it in all lanes."""
+        return Value(self.builder, self.builder.load(self.pointer(address, I64(index)))).splat(self.count)
+
+    def zero(self) -> Value:
+        """Zero in all lanes."""
+        return Value(self.builder, constant(self.kind, 0))
+
+
+def mask_of(builder: Any, remaining: Any, count: int) -> Any:
+    """The mask of the first `remaining` (int64) of `count` lanes."""
+    left = Value(builder, builder.trunc(remaining, I32)).splat(count).value
+    return builder.icmp_unsigned("<", ir.Constant(ir.VectorType(I32, count), list(range(count))), left)
+
+
+@contextmanager
+def loop(builder: Any, start: Any, stop: Any, step: int) -> Iterator[Any]:
+    """Emit ``for i in range(start, stop, step)`` around the body; yields i."""
+    with cgutils.for_range_slice(builder, start, stop, I64(step), intp=I64) as (index, _):
+        yield index
+
+
+def vectors(builder: Any, length: Any, count: int, body: Callable[[Any, Any | None], None]) -> None:
+    """Emit ``body(index, mask)`` for whole vectors of `count` lanes, then once masked for the rest."""
+    whole = builder.and_(length, I64(-count))
+    with loop(builder, I64(0), whole, count) as index:
+        body(index, None)
+    with builder.if_then(builder.icmp_signed("<", whole, length)):
+        body(whole, mask_of(builder, builder.sub(length, whole), count))
+
+
+def emitted(signature: Any, emit: Callable[..., Any]) -> Any:
+    """A Numba function of the given signature whose body is ``emit(builder, *args)``; emit returns IR or None.
+
+    Parameters
+    ----------
+    signature : ``(result, *arguments)``, Numba types; ``None`` for no result.
+    """
+    result, *arguments = signature
+
+    def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        value = emit(builder, *args)
+        return context.get_dummy_value() if value is None else value
+
+    typed = (types.void if result is None else result)(*arguments)
+
+    def function(typing: Any, *args: Any) -> Any:
+        return typed, codegen
+
+    # Numba reads an intrinsic's parameters from its Python signature.
+    names = ["typing", *(f"a{k}" for k in range(len(arguments)))]
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    function.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in names])  # type: ignore[attr-defined]
+    return intrinsic(function)
+
+
+# The address of a pointer, such as a kernel's scratch.
+address_of = emitted((types.int64, types.voidptr), lambda builder, pointer: builder.ptrtoint(pointer, I64))
+
+
+def _mover(width: int) -> Any:
+    def emit(builder: Any, target: Any, target_step: Any, source: Any, source_step: Any, length: Any) -> None:
+        kind = ir.IntType(8 * width).as_pointer()
+        with loop(builder, I64(0), length, 1) as i:
+            read = builder.inttoptr(builder.add(source, builder.mul(i, source_step)), kind)
+            write = builder.inttoptr(builder.add(target, builder.mul(i, target_step)), kind)
+            builder.store(builder.load(read, align=width), write, align=width)
+
+    return emitted((None, *[types.int64] * 5), emit)
+
+
+_move1, _move2, _move4, _move8 = (_mover(width) for width in (1, 2, 4, 8))
+
+
+@inline
+def move(itemsize: Any, target: Any, target_step: Any, source: Any, source_step: Any, length: Any) -> None:
+    """Copy elements of 1, 2, 4 or 8 bytes between addresses; steps in bytes."""
+    if itemsize == 4:
+        _move4(target, target_step, source, source_step, length)
+    elif itemsize == 8:
+        _move8(target, target_step, source, source_step, length)
+    elif itemsize == 1:
+        _move1(target, target_step, source, source_step, length)
+    else:
+        _move2(target, target_step, source, source_step, length)
+
+
+def sweep(expression: Callable[..., Any], results: Sequence[str], operands: Sequence[str], parameters: int = 0) -> Any:
+    """``run(table, numbers, length)``: evaluate an expression over contiguous elements.
+
+    Parameters
+    ----------
+    expression : ``expression(*operands, *parameters)`` returns a `Value` or a tuple of them, one for each result.
+    results, operands : dtypes; a result may lie exactly where an operand does.
+    parameters : how many numbers of the first operand's dtype stand at address `numbers`.
+
+    The table (int64, at address `table`) holds the address of every result, then of every operand, then for each
+    of them in the same order 1, or 0 for an operand whose single vector (64 bytes of lanes, all the same) is to be
+    read again and again.
+    """
+    dtypes = [*results, *operands]
+    widest = max(ITEMSIZES[d] for d in dtypes)
+    count = VECTOR_BYTES // widest
+    first = operands[0] if operands else results[0]
+
+    def emit(builder: Any, table: Any, numbers: Any, length: Any) -> None:
+        entries = builder.inttoptr(table, I64.as_pointer())
+        lanes = [Lanes(builder, d, count) for d in dtypes]
+        entry = [builder.load(builder.gep(entries, [I64(k)])) for k in range(2 * len(dtypes))]
+        given = [Lanes(builder, first, count).scalar(numbers, k) for k in range(parameters)]
+
+        def body(index: Any, mask: Any | None) -> None:
+            places = [
+                lane.pointer(entry[k], builder.mul(index, entry[len(dtypes) + k]) if k >= len(results) else index)
+                for k, lane in enumerate(lanes)
+            ]
+            loaded = [
+                lane.load(p, mask)
+                for lane, p in zip(lanes[len(results) :], places[len(results) :], strict=True)
+            ]
+            made = expression(*loaded, *given)
+            made = made if isinstance(made, tuple) else (made,)
+            for value, lane, p in zip(made, lanes, places, strict=False):
+                lane.store(value, p, mask)
+
+        vectors(builder, length, count, body)
+
+    return emitted((None, types.int64, types.int64, types.int64), emit)
