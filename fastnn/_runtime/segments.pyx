@@ -48,7 +48,7 @@ cdef class SegmentedUpdate:
     ----------
     name : of the optimizer, for errors.
     columns : names of the arrays of a segment; the first is the parameter. Those after the gradient are state.
-    address : of the kernel, whose arguments are the segment table, the chunk table, and the cells' addresses.
+    address : of the kernel, whose arguments are the segment table, the chunk table, flags, and the cells' addresses.
     nanoseconds : estimated work an element on one thread.
     """
 
@@ -68,8 +68,8 @@ cdef class SegmentedUpdate:
 
     @cython.boundscheck(False)
     @cython.wraparound(False)
-    def __call__(self, list arrays, tuple cells):
-        """Run the kernel once over all segments.
+    def __call__(self, list arrays, tuple flags, tuple cells):
+        """Run the kernel once over all segments, with integer `flags` and float `cells`.
 
         `arrays` holds the columns of the first segment, then of the second, and so on; every array of a segment has
         the parameter's shape, dtype and strides, and fills its block of memory. Nothing is written where one does not.
@@ -77,14 +77,14 @@ cdef class SegmentedUpdate:
         cdef int64_t[MAX_CELLS + 2] args
         cdef double[MAX_CELLS] values
         cdef Phase phase
-        cdef Py_ssize_t n_columns = len(self.columns), n_cells = len(cells)
+        cdef Py_ssize_t n_columns = len(self.columns), n_cells = len(cells), n_flags = len(flags)
         cdef Py_ssize_t n_segments = len(arrays) // n_columns
         cdef Py_ssize_t s, c
         cdef cnp.ndarray parameter, array
         cdef bint changed = self.lengths.size() != <size_t>n_segments
         cdef int64_t total = 0, first, size
-        if n_cells > MAX_CELLS:
-            raise ValueError(f"{self.name}: at most {MAX_CELLS} cells, got {n_cells}")
+        if n_cells + n_flags > MAX_CELLS:
+            raise ValueError(f"{self.name}: at most {MAX_CELLS} flags and cells, got {n_flags} and {n_cells}")
         self.table.resize(n_segments * (n_columns + 1))
         self.lengths.resize(n_segments)
         for s in range(n_segments):
@@ -111,9 +111,11 @@ cdef class SegmentedUpdate:
             return
         args[0] = <int64_t>self.table.data()
         args[1] = <int64_t>self.chunks.data()
+        for c in range(n_flags):
+            args[2 + c] = flags[c]
         for c in range(n_cells):
             values[c] = cells[c]
-            args[2 + c] = <int64_t>&values[c]
+            args[2 + n_flags + c] = <int64_t>&values[c]
         phase.kernel = <Kernel><size_t>self.address
         phase.args = args
         phase.chunks = self.chunks.size() // 3
