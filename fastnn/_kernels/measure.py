@@ -1,7 +1,7 @@
 """What one core of this machine reaches: its multiply-add peak and its memory bandwidth, measured by kernels.
 
-Measured at the first question (in a quarter of a second) and kept in the cache. A busy machine measures low: ask again with
-``fresh=True``; the better figure is kept.
+Measured at the first question, in less than a second, and kept in the cache. A busy machine measures low: ask again
+with ``fresh=True``; the better figure is kept.
 """
 
 from __future__ import annotations
@@ -91,15 +91,13 @@ def measured(fresh: bool = False) -> Measured:
         saved = cache.shared().load(name)
         _known = Measured(**json.loads(saved)) if saved is not None else None
     if _known is None or fresh:
-        jit.prepare(
-            [("probe.peak", {"dtype": "float32"}), ("probe.peak", {"dtype": "float64"})]
-            + [("probe.axpy", {"dtype": "float32"})]
-        )
+        kernels = (("probe.peak", "float32"), ("probe.peak", "float64"), ("probe.axpy", "float32"))
+        jit.prepare([(name, {"dtype": dtype}) for name, dtype in kernels])
         stream = min(max(4 * cpu.caches().l3, 64 << 20), 128 << 20)
         new = Measured(_peak("float32"), _peak("float64"), _bandwidth(stream), stream)
         if _known is not None:
-            pairs = zip(asdict(new).values(), asdict(_known).values(), strict=True)
-            new = Measured(*(max(pair) for pair in pairs))
+            best = {figure: max(value, asdict(_known)[figure]) for figure, value in asdict(new).items()}
+            new = Measured(**best)
         _known = new
         cache.shared().save(name, json.dumps(asdict(new)).encode())
     return _known
