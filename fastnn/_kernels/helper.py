@@ -81,7 +81,7 @@ class Helper:
                 return read_exactly(self._answers, answer["size"])
         except (OSError, EOFError, ValueError) as error:
             raise HelperDied from error
-        failure = KernelError(f"kernel {name} with {static}: {answer['error']}")
+        failure = KernelError(f"compiling {name} with {static}: {answer['error']}")
         failure.add_note(answer["trace"])
         raise failure
 

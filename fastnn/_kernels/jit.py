@@ -17,6 +17,7 @@ import hashlib
 import importlib
 import importlib.util
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -24,8 +25,21 @@ from pathlib import Path
 from typing import Any
 
 from fastnn._kernels import cache, cpu, loader
-from fastnn._kernels.errors import KernelError
+from fastnn._kernels.errors import KernelError, KernelsUnavailable, NoExecutableMemory
 from fastnn._kernels.objectfile import symbols
+
+__all__ = [
+    "SCRATCH_BYTES",
+    "KernelError",
+    "KernelsUnavailable",
+    "NoExecutableMemory",
+    "address",
+    "compile_here",
+    "inline",
+    "intrinsic",
+    "kernel",
+    "prepare",
+]
 
 PACKAGE = "fastnn._kernels"
 SCRATCH_BYTES = 1 << 20
@@ -140,11 +154,15 @@ def _emit(body: Callable[..., Any], symbol: str, alone: bool) -> bytes:
         entry = module.get_function(result.fndesc.llvm_cfunc_wrapper_name)
         entry.name = symbol
         entry.linkage = "external"
+        make_machine = functools.partial(
+            llvm.Target.from_triple(loader.triple()).create_target_machine,
+            cpu=target.name,
+            features=target.features,
+            opt=3,
+        )
         # Position-independent code in the small model reaches its constants without loading their addresses; Numba's
         # own machine would use the large model.
-        machine = llvm.Target.from_triple(loader.triple()).create_target_machine(
-            cpu=target.name, features=target.features, opt=3, reloc="pic", codemodel="small"
-        )
+        machine = make_machine(reloc="pic", codemodel="small")
         builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
         # What no longer is called from outside goes, and with it the error paths that cannot be taken.
         passes = llvm.create_new_module_pass_manager()
@@ -153,7 +171,12 @@ def _emit(body: Callable[..., Any], symbol: str, alone: bool) -> bytes:
         passes.add_global_dead_code_eliminate_pass()
         passes.run(module, builder)
         module.triple = loader.triple()
-        return bytes(machine.emit_object(module))
+        copy = module.clone()
+        code = bytes(machine.emit_object(module))
+        if symbols(code).undefined:
+            # llvmlite's memory manager leaves no room for the table through which the small model calls outside.
+            code = bytes(make_machine(reloc="static", codemodel="large").emit_object(copy))
+        return code
 
 
 def _factory(name: str) -> Callable[..., Any]:
@@ -190,6 +213,8 @@ def become_compiler() -> None:
 
     # LLVM's scheduler hoists the broadcasts of a register tile until its accumulators spill.
     llvm.set_option("fastnn", "-enable-misched=0")
+    # Numba would import SciPy's linear algebra, of which kernels can make no use: 0.2 s.
+    sys.modules.setdefault("scipy", None)  # type: ignore[arg-type]
     importlib.import_module("numba")
 
 

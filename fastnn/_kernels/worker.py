@@ -93,7 +93,8 @@ def main() -> None:
         try:
             code = jit.compile_request(request["name"], request["static"])
         except Exception as error:
-            write_message(answers, {"error": str(error), "trace": traceback.format_exc()})
+            where = "".join(traceback.format_exception(error, limit=-3))
+            write_message(answers, {"error": str(error), "trace": where})
         else:
             write_message(answers, {"size": len(code)}, code)
 
