@@ -97,7 +97,7 @@ settings.on_fewer.store(_warn_of_fewer)
 
 
 class PhaseTime(NamedTuple):
-    """What one phase took: nanoseconds of `time.monotonic_ns`; ``busy_ns`` and ``ran`` are by thread, the caller first."""
+    """What one phase took, in nanoseconds of `time.monotonic_ns`; ``busy_ns`` and ``ran`` start with the caller."""
 
     tag: int
     kernel: int

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <mutex>
 #include <new>
-#include <optional>
 
 #include "phase.h"
 
@@ -38,7 +38,10 @@ inline Scratch& own_scratch() {
 class ScratchLease {
  public:
   ScratchLease() : own_(own_scratch()), outermost_(!own_.lent), memory_(own_.get()) {
-    if (!outermost_) memory_ = nested_.emplace().get();
+    if (!outermost_) {
+      nested_.reset(new (std::nothrow) Scratch);
+      memory_ = nested_ ? nested_->get() : nullptr;
+    }
     own_.lent = true;
     if (memory_ != nullptr) return;
     reserve_lock_.lock();
@@ -57,7 +60,7 @@ class ScratchLease {
   Scratch& own_;
   bool outermost_;
   void* memory_;
-  std::optional<Scratch> nested_;
+  std::unique_ptr<Scratch> nested_;
 
   alignas(64) static inline std::byte reserve_[SCRATCH_BYTES];  // zero pages: costs nothing until it is used
   static inline std::recursive_mutex reserve_lock_;

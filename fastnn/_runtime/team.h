@@ -20,6 +20,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <thread>
 #include <utility>
 
@@ -90,6 +91,9 @@ class Team {
   struct Claim {
     std::int64_t left, take;  // chunks of the share that were unclaimed before, and how many of them are now claimed
   };
+  struct Crew {
+    int awake, to_raise;
+  };
   struct Descriptor {
     Phase phase;
     int width;
@@ -102,9 +106,10 @@ class Team {
   bool claim(Seat& seat, Claim& claimed);
   void execute(Seat& mine, int from, const Claim& claimed, void* scratch);
   bool work(int me, void* scratch);
-  void serve(int me);
+  void serve(int me, const Scratch& scratch);
   bool start();
-  bool raise_workers(const Phase* phases, int i, int n, int threads, int width);
+  Crew muster(const Phase* phases, int i, int n, int threads, int width);
+  void raise(int count, int width);
   void report(std::uint32_t done);
   void wait_for_claimed();
   void record(std::int64_t start_ns);
@@ -180,7 +185,8 @@ inline void Team::wait_for_claimed() {
 }
 
 inline bool Team::share(const Phase* phases, int i, int n, int threads, int width, void* scratch, bool timed) {
-  if (!raise_workers(phases, i, n, threads, width)) return false;
+  const Crew crew = muster(phases, i, n, threads, width);
+  if (crew.awake + crew.to_raise == 0) return false;
   const Phase& phase = phases[i];
   const std::int64_t start = timed ? now_ns() : 0;
   now_ = {phase, width, timed};
@@ -193,18 +199,19 @@ inline bool Team::share(const Phase* phases, int i, int n, int threads, int widt
     const auto chunks = boundary(phase.chunks, seat + 1, width) - boundary(phase.chunks, seat, width);
     seats_[seat].word.store(epoch_ << 16 | static_cast<std::uint64_t>(chunks), std::memory_order_release);
   }
+  if (crew.to_raise > 0) raise(crew.to_raise, width);
   work(0, scratch);
   wait_for_claimed();
   if (timed) record(start);
   return true;
 }
 
-// Wakes or starts as many workers as the work at hand pays for; returns whether any of the phase's workers is awake.
-inline bool Team::raise_workers(const Phase* phases, int i, int n, int threads, int width) {
+// Counts the phase's workers that are awake, and how many others the work at hand pays for.
+inline Team::Crew Team::muster(const Phase* phases, int i, int n, int threads, int width) {
   const int started = std::min(this->started(), width);
   int awake = 0;
   for (int seat = 1; seat < started; seat++) awake += !seats_[seat].asleep.load(std::memory_order_relaxed);
-  if (awake == width - 1) return true;
+  if (awake == width - 1) return {awake, 0};
 
   std::int64_t at_hand = phases[i].work;
   if (settings.may_spin.load(std::memory_order_relaxed)) {
@@ -215,30 +222,30 @@ inline bool Team::raise_workers(const Phase* phases, int i, int n, int threads, 
     const std::int64_t now = now_ns();
     if (now - last_ns_ > IDLE_NS) owed_ = 0;
     at_hand += owed_;
-    owed_ += phases[i].work;
+    owed_ = at_hand >= WAKE_NS ? 0 : owed_ + phases[i].work;
     last_ns_ = now + phases[i].work;
   }
-  for (int seat = 1; seat < width && at_hand >= WAKE_NS; seat++) {
-    if (seat >= this->started()) {
-      if (!start()) break;
+  return {awake, static_cast<int>(std::min<std::int64_t>(width - 1 - awake, at_hand / WAKE_NS))};
+}
+
+// Wakes or starts `count` of the open phase's workers.
+inline void Team::raise(int count, int width) {
+  for (int seat = 1; seat < width && count > 0; seat++) {
+    if (seat >= started()) {
+      if (!start()) return;
+      count--;
     } else if (seats_[seat].asleep.load(std::memory_order_relaxed) &&
                seats_[seat].asleep.exchange(0, std::memory_order_seq_cst)) {
       seats_[seat].asleep.notify_one();
       wakes_.fetch_add(1, std::memory_order_relaxed);
-    } else {
-      continue;
+      count--;
     }
-    at_hand -= WAKE_NS;
-    owed_ = 0;
-    awake++;
   }
-  return awake > 0;
 }
 
 // A worker's life.
-inline void Team::serve(int me) {
+inline void Team::serve(int me, const Scratch& scratch) {
   Seat& mine = seats_[me];
-  const ScratchLease scratch;
   const auto called = [&mine] { return (mine.word.load(std::memory_order_acquire) & LEFT) != 0; };
   for (;;) {
     while (work(me, scratch.get())) {
@@ -263,14 +270,16 @@ inline bool Team::start() {
   for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP}) sigdelset(&blocked, fault);
   pthread_sigmask(SIG_SETMASK, &blocked, &before);
 #endif
-  bool running = settings.starts_allowed.load(std::memory_order_relaxed) != 0;
-  if (running) {
-    try {
-      std::thread([this, me] { serve(me); }).detach();
-      if (settings.starts_allowed.load(std::memory_order_relaxed) > 0) settings.starts_allowed.fetch_sub(1);
-    } catch (...) {
-      running = false;
+  bool running = false;
+  try {
+    auto scratch = std::make_unique<Scratch>();
+    const int allowed = settings.starts_allowed.load(std::memory_order_relaxed);
+    if (scratch->get() != nullptr && allowed != 0) {
+      std::thread([this, me, scratch = std::move(scratch)] { serve(me, *scratch); }).detach();
+      settings.starts_allowed.store(std::max(allowed - 1, -1), std::memory_order_relaxed);
+      running = true;
     }
+  } catch (...) {  // no thread or no memory: fewer threads
   }
 #ifdef FASTNN_POSIX
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
