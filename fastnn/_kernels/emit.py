@@ -52,8 +52,6 @@ class Vectors:
         self.type = ir.VectorType(self.element, self.lanes)
         self.mask_type = ir.VectorType(I1, self.lanes)
         self.zero = self.splat_constant(0.0)
-        self.all_lanes = ir.Constant(self.mask_type, [1] * self.lanes)
-        self.no_lanes = ir.Constant(self.mask_type, [0] * self.lanes)
         self._suffix = f"v{self.lanes}f{8 * size}"
 
     def call(self, name: str, result: ir.Type, arguments: Sequence[Value]) -> Value:

@@ -21,33 +21,35 @@ from numba.extending import intrinsic
 from fastnn._kernels.emit import I64, POINTER
 from fastnn._kernels.jit import inline, kernel
 from fastnn._kernels.matmul import tile
-from fastnn._kernels.matmul.table import PACK_COLUMNS, PACK_ROWS, SCRATCH_ALIGN, Tiles
+from fastnn._kernels.matmul.table import ADD, CUT, PACK_COLUMNS, PACK_ROWS, SHUT, Tiles
 from fastnn._kernels.pointer import pointer
 
 
 @kernel
-def product(dtype: str, width: int) -> Any:
-    """Compile the product for an element type and a vector width in bytes.
+def product(dtype: str, width: int, registers: int) -> Any:
+    """Compile the product for an element type, a vector width in bytes and a number of vector registers.
 
     args: addresses of A, B, C, E; m, n, k; strides in elements: A's rows and columns, B's rows and panels, C's rows,
-    E's rows; epilogue; whether C is added to; rows and columns of a chunk; k of a block; vectors of a panel; most rows
-    of a tile; how A is packed. See `table.plan` for who chooses what.
+    E's rows and columns; the tile's epilogue; the second pass; whether C is added to; rows and columns of a chunk;
+    k of a block; vectors of a panel; most rows of a tile; how A is packed. `plan.py` chooses them.
     """
     size = np.dtype(dtype).itemsize
-    tiles = Tiles(width)
+    tiles = Tiles(width, registers)
+    packed_step = (tiles.tallest * size + 63) // 64 * 64
     lanes = width // size
     call_tile = _caller(size, tiles)
     pack_rows, pack_columns = _packers(dtype)
+    second_pass = _second_pass(dtype)
 
     def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
         a, b, c, e = args[0], args[1], args[2], args[3]
         m, n, k = args[4], args[5], args[6]
         a_row, a_step, b_step, b_panel = args[7] * size, args[8] * size, args[9] * size, args[10] * size
-        c_row, e_row = args[11] * size, args[12] * size
-        final, accumulate = args[13], args[14]
-        chunk_rows, chunk_columns, block = args[15], args[16], args[17]
-        panel = args[18] * lanes
-        tallest, pack = args[19], args[20]
+        c_row, e_row, e_column = args[11] * size, args[12] * size, args[13] * size
+        final, after, accumulate = args[14], args[15], args[16]
+        chunk_rows, chunk_columns, block = args[17], args[18], args[19]
+        panel = args[20] * lanes
+        tallest, pack = args[21], args[22]
         room = _address(scratch)
         down = max(1, (m + chunk_rows - 1) // chunk_rows)
         for chunk in range(first, last):
@@ -68,11 +70,11 @@ def product(dtype: str, width: int) -> Any:
                     h = height + 1 if t < tall else height
                     tile_a, tile_row, tile_step = a + i * a_row + k0 * a_step, a_row, a_step
                     if pack == PACK_ROWS:
-                        tile_row, tile_step = block * size + SCRATCH_ALIGN, size
+                        tile_row, tile_step = block * size + 64, size
                         pack_rows(room, tile_row, tile_a, a_row, a_step, h, k1 - k0)
                         tile_a = room
                     elif pack == PACK_COLUMNS:
-                        tile_row, tile_step = size, SCRATCH_ALIGN
+                        tile_row, tile_step = size, packed_step
                         pack_columns(room, tile_step, tile_a, a_row, a_step, h, k1 - k0)
                         tile_a = room
                     j = column0
@@ -85,9 +87,9 @@ def product(dtype: str, width: int) -> Any:
                             which = 3 if left >= 8 else 2 if left >= 4 else left - 1 if left < 3 else 1
                             used = min(end - q, lanes << which)
                             place = c + i * c_row + (j + q) * size
-                            after = place + used * size
+                            place_next = place + used * size
                             if j + q + used >= column1:
-                                after = c + (i + h) * c_row + column0 * size
+                                place_next = c + (i + h) * c_row + column0 * size
                             call_tile(
                                 (h - 1) * 4 + which,
                                 k1 - k0,
@@ -103,10 +105,13 @@ def product(dtype: str, width: int) -> Any:
                                 epilogue,
                                 e + i * e_row + (j + q) * size,
                                 e_row,
-                                after,
+                                place_next,
                             )
                             q += used
                         j += end
+                    if after and k1 == k:
+                        place, other = c + i * c_row + column0 * size, e + i * e_row + column0 * e_column
+                        second_pass(after, place, c_row, other, e_row, e_column, h, column1 - column0)
                     i += h
                 k0 = k1
                 if k0 >= k:
@@ -203,3 +208,26 @@ def _packers(dtype: str) -> tuple[Any, Any]:
 
     size = np.dtype(dtype).itemsize
     return pack_rows, pack_columns
+
+
+def _second_pass(dtype: str) -> Any:
+    """What tiles do not do themselves, over rows of C that are still in the cache. Distances are in bytes."""
+    zero = np.dtype(dtype).type(0)
+
+    @inline
+    def second_pass(
+        after: Any, c: Any, c_row: Any, e: Any, e_row: Any, e_column: Any, rows: Any, columns: Any
+    ) -> None:
+        for i in range(rows):
+            row = pointer(c + i * c_row, dtype)
+            for j in range(columns):
+                x = row[j]
+                if after & ADD:
+                    x += pointer(e + i * e_row + j * e_column, dtype)[0]
+                if after & CUT and x <= zero:
+                    x = zero
+                if after & SHUT and pointer(e + i * e_row + j * e_column, dtype)[0] <= zero:
+                    x = zero
+                row[j] = x
+
+    return second_pass

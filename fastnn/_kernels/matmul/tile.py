@@ -13,13 +13,12 @@ from __future__ import annotations
 from llvmlite import ir
 
 from fastnn._kernels.emit import I64, POINTER, Value, Vectors
+from fastnn._kernels.matmul.table import BIAS, GATE, NONE, RELU
 
-# What a tile does before it stores; `table.py` numbers them in the same way.
-NONE, BIAS, BIAS_RELU, RELU, GATE, ROW_BIAS, ROW_BIAS_RELU = range(7)
-
-# name of each argument of a tile; pointers first letter p. Strides and steps are in bytes.
-ARGUMENTS = ("k", "a", "a_row", "a_step", "b", "b_step", "c", "c_row", "last", "accumulate", "epilogue", "e", "e_row",
-             "c_next")
+# The arguments of a tile, addresses as pointers, distances in bytes, the rest int64: k; A, from row to row and from
+# column to column; B, from row to row; C, from row to row; columns of the last vector; whether the sums start from C;
+# what to do before storing, with E (a row to add, or an array like C that gates); where the next tile of C lies.
+ARGUMENTS = tuple("k a a_row a_step b b_step c c_row last accumulate epilogue e e_row c_next".split())
 POINTERS = {"a", "b", "c", "e", "c_next"}
 TYPE = ir.FunctionType(ir.VoidType(), [POINTER if name in POINTERS else I64 for name in ARGUMENTS])
 
@@ -142,10 +141,11 @@ class _Tile:
     def finish(self, sums: list[Value]) -> None:
         """The epilogue that the caller chose, with stores of its own: values that meet again would cost moves."""
         b = self.builder
-        plain, add, gate = self.block("plain"), self.block("add"), self.block("gate")
-        choice = b.switch(self.args["epilogue"], plain)
-        for number, block in ((BIAS, add), (RELU, add), (BIAS_RELU, add), (GATE, gate)):
-            choice.add_case(I64(number), block)
+        plain, more, add, gate = (self.block(name) for name in ("plain", "more", "add", "gate"))
+        kind = self.args["epilogue"]
+        b.cbranch(b.icmp_signed("==", kind, I64(NONE)), plain, more)
+        b.position_at_end(more)
+        b.cbranch(b.icmp_signed("==", kind, I64(GATE)), gate, add)
         for block, values in ((plain, lambda x: x), (add, self.biased), (gate, self.gated)):
             b.position_at_end(block)
             for (m, q), value in zip(self.cells, values(sums), strict=True):
@@ -155,24 +155,25 @@ class _Tile:
     def biased(self, sums: list[Value]) -> list[Value]:
         """Add a row to each row, then cut off below zero; either may be left out, by operands that change nothing."""
         b, v, kind = self.builder, self.vector, self.args["epilogue"]
-        nothing = b.icmp_signed("==", kind, I64(RELU))
-        row = []
-        for q in range(self.vectors):
-            # x + -0.0 is x for every x; e is null where there is no bias, and the load reads nothing
-            whole = self.edge(q) if q == self.vectors - 1 else v.all_lanes
-            mask = b.select(nothing, v.no_lanes, whole)
-            row.append(b.select(mask, v.load(v.at(self.args["e"], q * v.width), mask), v.splat_constant(-0.0)))
-        # ordered comparison: a NaN is not below and stays, and nothing is below minus infinity
+        # x + -0.0 is x for every x
+        nothing, before, load, ready = v.splat_constant(-0.0), b.block, self.block("load_row"), self.block("row_ready")
+        b.cbranch(b.icmp_signed("==", kind, I64(RELU)), ready, load)
+        b.position_at_end(load)
+        loaded = [v.load(v.at(self.args["e"], q * v.width), self.edge(q)) for q in range(self.vectors)]
+        b.branch(ready)
+        b.position_at_end(ready)
+        row = [self.merge((nothing, before), (x, load)) for x in loaded]
+        # ordered comparison: a NaN stays; nothing but minus infinity itself is as low as minus infinity
         floor = b.select(b.icmp_signed("==", kind, I64(BIAS)), v.splat_constant(float("-inf")), v.zero)
         added = [b.fadd(x, row[q]) for (_, q), x in zip(self.cells, sums, strict=True)]
-        return [b.select(b.fcmp_ordered("<", x, floor), floor, x) for x in added]
+        return [b.select(b.fcmp_ordered("<=", x, floor), floor, x) for x in added]
 
     def gated(self, sums: list[Value]) -> list[Value]:
-        """Keep the sums where e, an array like C, is positive."""
+        """Clear the sums where e, an array like C, is not positive (a NaN lets them pass, as in `relu_backward`)."""
         b, v = self.builder, self.vector
         rows = self.rows_of(self.args["e"], self.args["e_row"])
         out = []
         for (m, q), x in zip(self.cells, sums, strict=True):
             y = v.load(self.cell(rows, m, q), self.edge(q))
-            out.append(b.select(b.fcmp_ordered(">", y, v.zero), x, v.zero))
+            out.append(b.select(b.fcmp_ordered("<=", y, v.zero), v.zero, x))
         return out
