@@ -153,7 +153,7 @@ class Op(Primitive):
     reference : NumPy functions. The forward one takes the inputs (None where left out), then attributes and cells by
         name, and gives the outputs; the backward one takes a `Saved` and the gradients of the returned outputs, and
         gives one gradient (or None) an input.
-    lower : functions that append phases. The forward one takes a `Lowering` and the inputs as symbolic arrays and
+    lower : functions that append phases, or give NotImplemented where the reference serves. The forward one takes a `Lowering` and the inputs as symbolic arrays and
         gives the outputs; the backward one takes a `Lowering` and the outputs' gradients.
     saves : inputs and outputs that backward needs.
     attributes : compile-time options with their defaults; part of the signature.
@@ -289,7 +289,8 @@ class Op(Primitive):
             low = Lowering(tuple(_symbolic(arrays)), dict(zip(self.attribute_names, attributes, strict=True)))
             low.shapes = shapes
             outputs = _as_tuple(self.lower[0](low, *low.inputs))
-            recipe = self._recipe(low, outputs, shapes)
+            if outputs[0] is not NotImplemented:
+                recipe = self._recipe(low, outputs, shapes)
             if recipe is not None:
                 shapes["->"] = [(o.shape, np.dtype(o.dtype)) for o in outputs]
                 shapes |= {place.name: o.shape for place, o in zip(self.spec.outputs, outputs, strict=True)}
@@ -345,9 +346,10 @@ class Op(Primitive):
             low = Lowering(tuple(arrays), attrs, shapes=shapes, needs=needed)
             low.saved = {n: a for n, a in zip(self.saves, arrays[count:], strict=True) if a is not None}
             outputs = _as_tuple(self.lower[1](low, *arrays[:count]))
-            made = self._recipe(low, [o if n else None for o, n in zip(outputs, needs, strict=True)], {})
-            if made is not None:
-                return made
+            if outputs[0] is not NotImplemented:
+                made = self._recipe(low, [o if n else None for o, n in zip(outputs, needs, strict=True)], {})
+                if made is not None:
+                    return made
         assert self.reference[1] is not None
         backward = self.reference[1]
 
