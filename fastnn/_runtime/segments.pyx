@@ -22,6 +22,11 @@ cnp.import_array()
 cdef extern from "numpy/ndarrayobject.h":
     bint PyArray_ISBEHAVED(cnp.ndarray array)
 
+
+class LayoutError(ValueError):
+    """Arrays of a segment that do not lie alike in memory."""
+
+
 cdef enum:
     MAX_CELLS = 32
     CHUNK = 8192            # elements; about 5 us of Adam
@@ -94,7 +99,7 @@ cdef class SegmentedUpdate:
                 if array is not parameter:
                     self._check(parameter, array, c)
                 elif not dense(array) or not PyArray_ISBEHAVED(array):
-                    raise ValueError(
+                    raise LayoutError(
                         f"{self.name}: a parameter must fill a writable, aligned block of memory, got shape "
                         f"{(<object>array).shape} with strides {(<object>array).strides}"
                     )
@@ -160,9 +165,9 @@ cdef class SegmentedUpdate:
             )
         for i in range(ndim):
             if cnp.PyArray_DIM(array, i) > 1 and cnp.PyArray_STRIDE(array, i) != cnp.PyArray_STRIDE(parameter, i):
-                raise ValueError(
+                raise LayoutError(
                     f"{self.name}: {self.columns[column]} must have the parameter's strides {(<object>parameter).strides}, "
                     f"got {(<object>array).strides}"
                 )
         if not PyArray_ISBEHAVED(array):
-            raise ValueError(f"{self.name}: {self.columns[column]} must be writable and aligned")
+            raise LayoutError(f"{self.name}: {self.columns[column]} must be writable and aligned")
