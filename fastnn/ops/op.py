@@ -165,7 +165,11 @@ class Op(Primitive):
     promotes : Tensors of different dtypes are promoted as torch does; else they are an error.
     elementwise : each output element depends on the input elements at its place alone.
     result : dtype of the outputs in a reference call, where it is not that of the inputs.
-    flops, cases, bench : FLOPs of a call from its symbols; sample sizes for tests and for benchmarks.
+    flops : FLOPs of a call from the symbols' extents.
+    cases, bench : sample calls for tests and for benchmarks, dicts of symbols to extents (``"*"`` to a tuple), of
+        inputs to shapes where the specification says ``(...)``, and of attributes to values.
+    bounds : for an integer input, the symbol (or input and axis, ``"x.1"``) that its samples stay below.
+    domain : for an input, the interval that its samples come from.
     """
 
     def __init__(
@@ -188,6 +192,8 @@ class Op(Primitive):
         flops: Callable[..., float] | None = None,
         cases: Sequence[dict[str, Any]] = (),
         bench: Sequence[dict[str, Any]] = (),
+        bounds: Mapping[str, str] | None = None,
+        domain: Mapping[str, tuple[float, float]] | None = None,
         doc: str = "",
     ) -> None:
         self.spec = Spec(shapes)
@@ -212,7 +218,7 @@ class Op(Primitive):
         self.integer, self.rule, self.check = tuple(integer), rule, check
         self.floating, self.promotes, self.result = floating, promotes, result
         self.flops, self.cases, self.bench = flops, tuple(cases), tuple(bench)
-        self.elementwise_op = elementwise
+        self.bounds, self.domain = dict(bounds or {}), dict(domain or {})
         self.__doc__ = f"{doc or (reference[0].__doc__ or name)}\n\nShapes: ``{shapes}``"
         register(self)
 

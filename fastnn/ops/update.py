@@ -23,16 +23,17 @@ class Update:
     kernel : its kernel; static parameters are given at each call.
     columns : names of a segment's arrays: the parameter, its gradient, then its state.
     flags, cells : names of the kernel's integer and float arguments, in order.
-    reference : NumPy, in place: takes a segment's arrays, then static parameters, flags and cells by name.
+    options : static parameters that the reference takes too.
+    reference : NumPy, in place: takes a segment's arrays, then options, flags and cells by name.
     nanoseconds : estimated work an element on one thread.
     """
 
     def __init__(
         self, name: str, kernel: str, columns: tuple[str, ...], flags: tuple[str, ...], cells: tuple[str, ...],
-        reference: Callable[..., None], nanoseconds: float,
+        options: tuple[str, ...], reference: Callable[..., None], nanoseconds: float,
     ) -> None:  # fmt: skip
         self.name, self.kernel, self.columns, self.flags, self.cells = name, kernel, columns, flags, cells
-        self.reference, self.nanoseconds = reference, nanoseconds
+        self.options, self.reference, self.nanoseconds = options, reference, nanoseconds
         self._compiled: dict[tuple[Any, ...], SegmentedUpdate] = {}
 
     def __call__(
@@ -50,9 +51,10 @@ class Update:
         """
         count = 2 + states
         if get_backend() == NUMPY_BACKEND or dtype not in KERNEL_DTYPES:
-            named = dict(zip(self.flags + self.cells, flags + cells, strict=True))
+            named = {name: static[name] for name in self.options}
+            named |= dict(zip(self.flags + self.cells, flags + cells, strict=True))
             for start in range(0, len(arrays), count):
-                self.reference(*arrays[start : start + count], **named, **static)
+                self.reference(*arrays[start : start + count], **named)
             return
         key = (dtype, states, *static.values())
         update = self._compiled.get(key)
@@ -86,10 +88,10 @@ class Update:
 
 sgd = Update(
     "SGD", "optimizer.sgd", ("parameter", "gradient", "momentum"),
-    ("maximize",), ("lr", "momentum", "dampening", "weight_decay", "started"), sgd_reference, 0.15,
+    ("maximize",), ("lr", "momentum", "dampening", "weight_decay", "started"), ("nesterov",), sgd_reference, 0.15,
 )  # fmt: skip
 adam = Update(
     "Adam", "optimizer.adam", ("parameter", "gradient", "mean", "mean square", "largest mean square"),
     ("maximize", "decoupled"), ("lr", "beta1", "beta2", "eps", "weight_decay", "correction1", "correction2"),
-    adam_reference, 0.3,
+    (), adam_reference, 0.3,
 )  # fmt: skip
