@@ -18,6 +18,7 @@ from fastnn.cli.failure import Failure
 from fastnn.cli.outputs import save_history, save_plot, save_weights
 from fastnn.cli.progress import Display, display
 from fastnn.data import DataLoader, ImageSplits, datasets
+from fastnn.random import manual_seed
 from fastnn.training import Epoch, History, cosine, train, train_epoch
 
 
@@ -58,7 +59,7 @@ def run_training(settings: Settings, *, quiet: bool = False) -> int:
 
 def build(sizes: list[int], settings: Settings) -> tuple[Any, Any, Any]:
     """Return model, loss function and optimizer; the seed fixes the weights."""
-    fastnn.manual_seed(settings.seed)
+    manual_seed(settings.seed)
     layers: list[Any] = []
     for inputs, outputs in pairwise(sizes):
         layers += [fastnn.nn.Linear(inputs, outputs), fastnn.nn.ReLU()]

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import importlib.resources
-import importlib.util
 import logging
 import os
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn._kernels.cache import default_directory
 from fastnn.data.idx import IdxError, read_idx
 from fastnn.data.published import Collection, IdxFile
 
@@ -24,17 +23,7 @@ _HELD_OUT = 100  # digits a class
 
 def cache_folder() -> Path:
     """Return the folder in the user's cache that holds downloaded datasets (it may not exist yet)."""
-    if importlib.util.find_spec("platformdirs") is not None:
-        import platformdirs
-
-        return Path(platformdirs.user_cache_dir("fastnn", appauthor=False)) / "data"
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "fastnn" / "data"
+    return default_directory() / "data"
 
 
 def data_folders() -> list[Path]:

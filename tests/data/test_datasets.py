@@ -161,9 +161,7 @@ def test_bad_split():
         datasets.mnist(split="valid")
 
 
-def test_cache_folder_without_platformdirs(monkeypatch, tmp_path):
+def test_the_cache_is_fastnns(monkeypatch, tmp_path):
     monkeypatch.undo()
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(sys, "platform", "linux")
-    assert sources.cache_folder() == tmp_path / "fastnn" / "data"
+    monkeypatch.setenv("FASTNN_CACHE_DIR", str(tmp_path))
+    assert sources.cache_folder() == tmp_path / "data"

@@ -86,9 +86,8 @@ def _torch(sizes: tuple[int, ...], batch: int, seed: int) -> Work:
 
 
 def _fastnn(sizes: tuple[int, ...], batch: int, seed: int) -> Work:
-    from fastnn.nn import functional
-
     import fastnn
+    from fastnn.nn import functional
 
     weights, x, labels = problem(sizes, batch, seed)
     inputs, targets = fastnn.from_numpy(x), fastnn.from_numpy(labels)
