@@ -84,7 +84,7 @@ def main() -> int:
                     problems.append(f"{name} against {peer}, {threads} thread(s): {error}")
     show(results)
     for problem in problems:
-        say(f"not measured: {problem}")
+        say(f"not measured: {problem.rstrip()}")
     if chosen.json is not None:
         context = {
             "began": began,

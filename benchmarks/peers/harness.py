@@ -121,7 +121,7 @@ class Process:
             )
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise PeerError(f"{do} failed: {answer['error']}\n{answer['trace']}")
+            raise PeerError(f"{do} failed: {answer['error']}; {answer['where']}")
         return answer
 
     def wait_asleep(self) -> bool:

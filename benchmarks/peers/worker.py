@@ -91,7 +91,8 @@ def main() -> None:
         try:
             answer = getattr(worker, command.pop("do"))(**command)
         except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            answer = {"error": f"{type(error).__name__}: {error}", "where": f"{where.filename}:{where.lineno}"}
         answers.write(json.dumps(answer) + "\n")
 
 

@@ -92,9 +92,16 @@ class DataLoader:
         return self._batches(order)
 
     def _order(self) -> NDArray[np.intp]:
-        """Sort the samples by random keys: the bits of a bit generator are frozen, a permutation's draw is not."""
-        keys = np.random.Philox(key=self.seed, counter=[0, 0, 0, self._epoch]).random_raw(len(self.dataset))
-        return np.argsort(keys, kind="stable")
+        """Sort the samples by random keys: the bits of a bit generator are frozen, a permutation's draw is not.
+
+        The low bits of a key are its sample's number, so keys differ, and sorting them alone gives the order.
+        """
+        samples = np.arange(len(self.dataset), dtype=np.uint64)
+        number = np.uint64((1 << len(self.dataset).bit_length()) - 1)
+        keys = np.random.Philox(key=self.seed, counter=[0, 0, 0, self._epoch]).random_raw(len(samples))
+        keys = (keys & ~number) | samples
+        keys.sort()
+        return (keys & number).astype(np.intp)
 
     def _batches(self, order: NDArray[np.intp] | None) -> Iterator[Arrays]:
         for start in range(0, len(self) * self.batch_size, self.batch_size):
