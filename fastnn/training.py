@@ -107,7 +107,7 @@ def accuracy(model: Any, inputs: NDArray[Any], labels: NDArray[Any], batch_size:
     right = 0
     with fastnn.no_grad():
         for start in range(0, len(labels), batch_size):
-            outputs = np.asarray(model(inputs[start : start + batch_size]))
+            outputs = np.asarray(model(fastnn.from_numpy(inputs[start : start + batch_size])))
             right += int((outputs.argmax(1) == labels[start : start + batch_size]).sum())
     return right / len(labels) if len(labels) else math.nan
 

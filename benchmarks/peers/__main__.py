@@ -37,6 +37,9 @@ def arguments(known: list[str]) -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=5, help="fresh pairs of processes")
     parser.add_argument("--blocks", type=int, default=10, help="timed blocks of each side in a pair")
     parser.add_argument("--seconds", type=float, default=0.1, help="length of a block")
+    parser.add_argument(
+        "--patience", type=float, default=0, help="seconds a comparison may take to repeat blocks that others disturbed"
+    )
     parser.add_argument("--starts", type=int, default=20, help="starts of a program, where those are timed")
     parser.add_argument("--json", type=Path, help="file for all that was measured")
     chosen = parser.parse_args()
@@ -56,7 +59,7 @@ def main() -> int:
     """Measure, show and save; the status is 1 where a comparison could not be made or a bar was missed."""
     known = declared()
     chosen = arguments(list(known))
-    plan = Plan(pairs=chosen.pairs, blocks=chosen.blocks, block_seconds=chosen.seconds)
+    plan = Plan(pairs=chosen.pairs, blocks=chosen.blocks, block_seconds=chosen.seconds, patience=chosen.patience)
     results: list[Comparison | Start] = []
     problems: list[str] = []
     before = machine()

@@ -10,49 +10,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn.data.images import ImageData
+from fastnn.tensor import Tensor, as_tensor, from_numpy
 
-Arrays = tuple[NDArray[Any], ...]
+Tensors = tuple[Tensor, ...]
 
 
 class TensorDataset:
-    """Arrays whose first axes belong together, such as features and labels (torch's name for them).
+    """Tensors whose first axes belong together, such as features and labels.
 
     Parameters
     ----------
-    tensors : arrays of the same length along their first axis; they are not copied.
+    tensors : Tensors or arrays of the same length along their first axis; they are not copied.
     """
 
     def __init__(self, *tensors: Any) -> None:
-        self.tensors: Arrays = tuple(np.asarray(tensor) for tensor in tensors)
+        self.tensors: Tensors = tuple(as_tensor(tensor).detach() for tensor in tensors)
         if not self.tensors:
             raise ValueError("TensorDataset: at least one array must be given")
-        for place, array in enumerate(self.tensors):
-            if array.ndim == 0:
+        for place, tensor in enumerate(self.tensors):
+            if tensor.ndim == 0:
                 raise ValueError(f"TensorDataset: array {place} must have at least one axis, got a scalar")
-            if len(array) != len(self.tensors[0]):
+            if len(tensor) != len(self.tensors[0]):
                 raise ValueError(
                     f"TensorDataset: array {place} must have length {len(self.tensors[0])} to match array 0, "
-                    f"got {len(array)}"
+                    f"got {len(tensor)}"
                 )
 
     def __len__(self) -> int:
         return len(self.tensors[0])
 
-    def __getitem__(self, index: Any) -> Arrays:
-        return tuple(array[index] for array in self.tensors)
+    def __getitem__(self, index: Any) -> Tensors:
+        return tuple(tensor[index] for tensor in self.tensors)
 
 
 class DataLoader:
     """Batches of a dataset, in order or shuffled anew for each epoch.
 
-    Every batch is a new tuple of new arrays: a batch may be kept or changed, neither harms the dataset or later
+    Every batch is a new tuple of new Tensors: a batch may be kept or changed, neither harms the dataset or later
     batches. The order of an epoch depends on ``seed``, the epoch's number and the number of samples alone, so it is
     the same on every machine and with every version of NumPy.
 
     Parameters
     ----------
-    dataset : a `TensorDataset`, a split of an image dataset (its ``features()`` and labels), one array, or a sequence
-        of arrays of the same length.
+    dataset : a `TensorDataset`, a split of an image dataset (its ``features()`` and labels), one array or Tensor, or a
+        tuple or list of them.
     batch_size : samples in a batch; the last batch of an epoch may be smaller.
     shuffle : whether each epoch has an order of its own; otherwise batches follow the dataset.
     drop_last : leave out a last batch that is smaller than ``batch_size``.
@@ -61,7 +62,7 @@ class DataLoader:
 
     def __init__(
         self,
-        dataset: TensorDataset | ImageData | NDArray[Any] | Sequence[Any],
+        dataset: TensorDataset | ImageData | Tensor | NDArray[Any] | Sequence[Any],
         batch_size: int = 1,
         shuffle: bool = False,
         *,
@@ -86,7 +87,7 @@ class DataLoader:
         whole, rest = divmod(len(self.dataset), self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
-    def __iter__(self) -> Iterator[Arrays]:
+    def __iter__(self) -> Iterator[Tensors]:
         order = self._order() if self.shuffle else None
         self._epoch += 1
         return self._batches(order)
@@ -103,21 +104,23 @@ class DataLoader:
         keys.sort()
         return (keys & number).astype(np.intp)
 
-    def _batches(self, order: NDArray[np.intp] | None) -> Iterator[Arrays]:
+    def _batches(self, order: NDArray[np.intp] | None) -> Iterator[Tensors]:
+        arrays = [tensor.numpy() for tensor in self.dataset.tensors]
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             stop = min(start + self.batch_size, len(self.dataset))
             if order is None:
-                yield tuple(array[start:stop].copy() for array in self.dataset.tensors)
+                yield tuple(from_numpy(array[start:stop].copy()) for array in arrays)
                 continue
             batch = []
-            for array in self.dataset.tensors:
+            for array in arrays:
                 out = np.empty((stop - start, *array.shape[1:]), array.dtype)
                 # The indices are right by construction; with mode="raise" NumPy would copy `out` to be able to undo.
-                batch.append(np.take(array, order[start:stop], axis=0, out=out, mode="clip"))
+                np.take(array, order[start:stop], axis=0, out=out, mode="clip")
+                batch.append(from_numpy(out))
             yield tuple(batch)
 
 
-def _as_dataset(dataset: TensorDataset | ImageData | NDArray[Any] | Sequence[Any]) -> TensorDataset:
+def _as_dataset(dataset: TensorDataset | ImageData | Tensor | NDArray[Any] | Sequence[Any]) -> TensorDataset:
     if isinstance(dataset, TensorDataset):
         return dataset
     if isinstance(dataset, ImageData):

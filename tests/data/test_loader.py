@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import fastnn
 from fastnn.data import DataLoader, ImageData, TensorDataset
 
 
@@ -9,16 +10,20 @@ def arrays():
     return np.arange(30, dtype=np.float32).reshape(10, 3), np.arange(10)
 
 
+def joined(tensors):
+    return np.concatenate([np.asarray(tensor) for tensor in tensors])
+
+
 def gathered(loader):
-    return np.concatenate([labels for _, labels in loader]).tolist()
+    return joined(labels for _, labels in loader).tolist()
 
 
 def test_in_order(arrays):
     x, y = arrays
     batches = list(DataLoader(arrays, batch_size=4))
     assert [len(b[0]) for b in batches] == [4, 4, 2]
-    np.testing.assert_array_equal(np.concatenate([b[0] for b in batches]), x)
-    np.testing.assert_array_equal(np.concatenate([b[1] for b in batches]), y)
+    np.testing.assert_array_equal(joined(b[0] for b in batches), x)
+    np.testing.assert_array_equal(joined(b[1] for b in batches), y)
     assert batches[0][0].dtype == np.float32
     assert batches[0][1].dtype == np.int64
 
@@ -52,7 +57,7 @@ def test_the_order_does_not_depend_on_the_batch_size(arrays):
 
 def test_rows_stay_together(arrays):
     for x, y in DataLoader(arrays, 4, shuffle=True, seed=1):
-        np.testing.assert_array_equal(x[:, 0], 3 * y)
+        np.testing.assert_array_equal(np.asarray(x)[:, 0], 3 * np.asarray(y))
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -60,7 +65,7 @@ def test_batches_may_be_kept_and_changed(arrays, shuffle):
     y = arrays[1]
     kept = []
     for features, labels in DataLoader(arrays, 4, shuffle, seed=0):
-        kept.append((features, features.copy(), labels))
+        kept.append((features.numpy(), features.numpy().copy(), labels))
         labels[...] = -1
     assert all(np.array_equal(features, copy) for features, copy, _ in kept)
     np.testing.assert_array_equal(y, np.arange(10))
@@ -76,8 +81,8 @@ def test_a_drawn_seed_can_be_read(arrays):
 )
 def test_views(arrays, view):
     x = view(arrays[0])
-    np.testing.assert_array_equal(np.concatenate([b[0] for b in DataLoader((x,), 3)]), x)
-    shuffled = np.concatenate([b[0] for b in DataLoader((x,), 3, True)])
+    np.testing.assert_array_equal(joined(b[0] for b in DataLoader((x,), 3)), x)
+    shuffled = joined(b[0] for b in DataLoader((x,), 3, True))
     np.testing.assert_array_equal(shuffled[np.argsort(shuffled[:, 0])], x[np.argsort(x[:, 0])])
 
 
@@ -86,14 +91,20 @@ def test_images():
     data = ImageData(images, np.arange(5), tuple("01234"), "mnist", "test", "here")
     x, y = next(iter(DataLoader(data, 5)))
     assert x.shape == (5, 784)
-    assert x[0, 0] == np.float32(0.2)
+    assert x[0, 0].item() == np.float32(0.2)
     assert y.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_tensors_that_require_grad(arrays):
+    (batch,) = next(iter(DataLoader(fastnn.tensor(arrays[0], requires_grad=True), 4)))
+    assert isinstance(batch, fastnn.Tensor)
+    assert not batch.requires_grad
 
 
 def test_dataset_items(arrays):
     dataset = TensorDataset(*arrays)
     assert len(dataset) == 10
-    assert dataset[2][1] == 2
+    assert dataset[2][1].item() == 2
     assert dataset[2:4][0].shape == (2, 3)
 
 
