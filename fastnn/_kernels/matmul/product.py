@@ -39,7 +39,7 @@ def product(dtype: str, width: int, registers: int) -> Any:
     packed_step = (tiles.tallest * size + 63) // 64 * 64
     lanes = width // size
     call_tile = _caller(size, tiles)
-    pack_rows, pack_columns = _packers(dtype)
+    pack_rows, pack_columns = _packers(dtype, width)
     second_pass = _second_pass(dtype)
     pack_panels = _panel_packer(size, width)
 
@@ -89,7 +89,7 @@ def product(dtype: str, width: int, registers: int) -> Any:
                             tile_a = room
                         elif pack == PACK_COLUMNS:
                             tile_row, tile_step = size, packed_step
-                            pack_columns(room, tile_step, tile_a, a_row, a_step, h, k1 - k0)
+                            pack_columns(room, tile_step, tile_a, a_step, h, k1 - k0)
                             tile_a = room
                         for p in range((edge - column0 + panel - 1) // panel):
                             j = column0 + p * panel
@@ -191,8 +191,10 @@ def _caller(size: int, tiles: Tiles) -> Any:
     return call_tile
 
 
-def _packers(dtype: str) -> tuple[Any, Any]:
+def _packers(dtype: str, width: int) -> tuple[Any, Any]:
     """Copies of some rows of A: row by row, or column by column, whichever way they lie. Distances are in bytes."""
+    size = np.dtype(dtype).itemsize
+    lanes, move = width // size, mover(size, width)
 
     @inline
     def pack_rows(to: Any, to_row: Any, a: Any, a_row: Any, a_step: Any, rows: Any, k: Any) -> None:
@@ -207,13 +209,12 @@ def _packers(dtype: str) -> tuple[Any, Any]:
                     target[p] = pointer(source + p * a_step, dtype)[0]
 
     @inline
-    def pack_columns(to: Any, to_step: Any, a: Any, a_row: Any, a_step: Any, rows: Any, k: Any) -> None:
-        for p in range(k):
-            target, source = pointer(to + p * to_step, dtype), pointer(a + p * a_step, dtype)
-            for i in range(rows):
-                target[i] = source[i]
+    def pack_columns(to: Any, to_step: Any, a: Any, a_step: Any, rows: Any, k: Any) -> None:
+        for i in range(0, rows, lanes):
+            count = min(lanes, rows - i)
+            for p in range(k):
+                move(to + p * to_step + i * size, a + p * a_step + i * size, count)
 
-    size = np.dtype(dtype).itemsize
     return pack_rows, pack_columns
 
 

@@ -58,7 +58,7 @@ class Tiles:
     def heights(self) -> dict[int, range]:
         """For each number of vectors side by side, the rows whose accumulators fill the registers but fit."""
         if self.registers >= 32:
-            return {1: range(1, 15), 2: range(1, 15), 3: range(5, 10), 4: range(1, 7), 8: range(1, 4)}
+            return {1: range(1, 13), 2: range(1, 13), 3: range(5, 10), 4: range(1, 4), 8: range(1, 4)}
         return {1: range(1, 7), 2: range(1, 7), 4: range(1, 3), 8: range(1, 2)}
 
     @property
@@ -160,7 +160,8 @@ def cut(
     rows, columns = _chunk(m, n, panel, height, chunks_wanted(nanoseconds))
     # B is read once for each tile's rows: from the second-level cache, if a block fits into a part of it
     pack_b = not packed and m >= PACKING_ROWS and k * n * size > l2 // 2
-    far = a_strides[1] == 1 and a_strides[0] * size % 2048 == 0 and k * size >= 2048
+    # rows (or columns) a multiple of 2 KiB apart fall into a few sets of the cache
+    far = max(abs(s) for s in a_strides) * size % 2048 == 0 and k * size >= 1024
     pack_a = PACK_NONE
     if m >= 8 and n >= 2 * panel and (pack_b or packed or far or 1 not in a_strides):
         pack_a = PACK_COLUMNS if a_strides[0] == 1 else PACK_ROWS
