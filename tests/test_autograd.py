@@ -18,9 +18,7 @@ def test_a_chain_of_operators():
     z = (x * y - y / 2.0 + 1.0) @ fastnn.tensor(np.ones((4, 2), "float32"))
     (-z).sum().backward()
     np.testing.assert_allclose(x.grad.numpy(), np.broadcast_to(-2 * y.detach().numpy(), (3, 4)), rtol=1e-6)
-    np.testing.assert_allclose(
-        y.grad.numpy(), (-2 * x.detach().numpy() + 1).sum(axis=0), rtol=1e-5, atol=1e-5
-    )
+    np.testing.assert_allclose(y.grad.numpy(), (-2 * x.detach().numpy() + 1).sum(axis=0), rtol=1e-5, atol=1e-5)
 
 
 def test_gradients_accumulate_and_zeroing_is_the_callers():

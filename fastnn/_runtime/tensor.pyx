@@ -16,7 +16,6 @@ cimport numpy as cnp
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp
-from libcpp.vector cimport vector
 
 from fastnn._runtime.memory cimport Block, new_array
 from fastnn._runtime.recipe cimport Recipe

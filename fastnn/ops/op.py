@@ -68,9 +68,7 @@ class Spec:
             dims = place.dims[1:] if star else place.dims
             if len(shape) < len(dims) or (not star and len(shape) != len(dims)):
                 wanted = f"at least {len(dims)}" if star else str(len(dims))
-                raise ShapeError(
-                    f"{op}: {place.name} must have {wanted} axes, ({', '.join(place.dims)}), got {shape}"
-                )
+                raise ShapeError(f"{op}: {place.name} must have {wanted} axes, ({', '.join(place.dims)}), got {shape}")
             bound = list(zip(dims, shape[len(shape) - len(dims) :], strict=True))
             if star:
                 bound.append(("*", shape[: len(shape) - len(dims)]))  # type: ignore[arg-type]
@@ -324,9 +322,7 @@ class Op(Primitive):
 
         def run(*values: Any) -> tuple[np.ndarray, ...]:
             with np.errstate(all="ignore"):
-                results = _as_tuple(
-                    self.reference[0](*values[:count], **dict(zip(names, values[count:], strict=True)))
-                )
+                results = _as_tuple(self.reference[0](*values[:count], **dict(zip(names, values[count:], strict=True))))
             ready = []
             for value in results:
                 array = np.asarray(value)
@@ -371,8 +367,7 @@ class Op(Primitive):
                 results = _as_tuple(backward(context, *values[:count]))
             dtype = next(g.dtype for g in values[:count] if g is not None)
             return tuple(
-                None if g is None or not n else np.asarray(g, dtype=dtype)
-                for g, n in zip(results, needs, strict=True)
+                None if g is None or not n else np.asarray(g, dtype=dtype) for g, n in zip(results, needs, strict=True)
             )
 
         return Recipe(count + len(saved), reference=run)
