@@ -427,7 +427,7 @@ class Tensor(TensorBase):
         """Index of the largest element, over all or along `dim`; the first where several are equal."""
         if dim is not None:
             views.axis_argument("argmax", dim, self.ndim)
-        return from_numpy(np.asarray(self.array.argmax(axis=dim, keepdims=keepdim)))
+        return from_numpy(np.asarray(np.argmax(self.array, axis=dim, keepdims=keepdim)))
 
     def relu_(self) -> Tensor:
         """Set negative elements to 0, in place."""

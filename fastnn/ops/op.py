@@ -151,8 +151,9 @@ class Op(Primitive):
     reference : NumPy functions. The forward one takes the inputs (None where left out), then attributes and cells by
         name, and gives the outputs; the backward one takes a `Saved` and the gradients of the returned outputs, and
         gives one gradient (or None) an input.
-    lower : functions that append phases, or give NotImplemented where the reference serves. The forward one takes a `Lowering` and the inputs as symbolic arrays and
-        gives the outputs; the backward one takes a `Lowering` and the outputs' gradients.
+    lower : functions that append phases, or give NotImplemented where the reference serves. The forward one takes a
+        `Lowering` and the inputs as symbolic arrays and gives the outputs; the backward one takes a `Lowering` and
+        the outputs' gradients.
     saves : inputs and outputs that backward needs.
     attributes : compile-time options with their defaults; part of the signature.
     cells : float hyper-parameters with their defaults; never part of the signature.
