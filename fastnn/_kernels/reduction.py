@@ -18,11 +18,24 @@ from __future__ import annotations
 from typing import Any
 
 from numba import types
+from numba.core import cgutils
 
 from fastnn._kernels.jit import inline, kernel
 from fastnn._kernels.pointer import DTYPES, pointer
-from fastnn._kernels.vector import I64, ITEMSIZES, VECTOR_BYTES, Lanes, Value, address_of, cgutils, emitted, loop
-from fastnn._kernels.vector import mask_of, move, sweep, vectors
+from fastnn._kernels.vector import (
+    I64,
+    ITEMSIZES,
+    Lanes,
+    Value,
+    added,
+    address_of,
+    emitted,
+    fold,
+    loop,
+    move,
+    sweep,
+    vectors,
+)
 
 BLOCK = 1024  # elements a block in `rows`
 LEAF = 32  # rows a block in `columns`
@@ -62,27 +75,11 @@ def gather(args: Any, extents: Any, axes: Any, start: Any, length: Any, source: 
 
 def block_sum(dtype: str) -> Any:
     """``sum(address, length)``: at most a few thousand contiguous elements, in 64 lanes (32 of float64)."""
-    count = VECTOR_BYTES // ITEMSIZES[dtype]
-    ways = 4
 
     def emit(builder: Any, address: Any, length: Any) -> Any:
-        lanes = Lanes(builder, dtype, count)
-        sums = [cgutils.alloca_once_value(builder, lanes.zero().value) for _ in range(ways)]
-
-        def add(index: Any, way: int, mask: Any | None) -> None:
-            x = lanes.load(lanes.pointer(address, index), mask)
-            builder.store((Value(builder, builder.load(sums[way])) + x).value, sums[way])
-
-        whole = builder.and_(length, I64(-ways * count))
-        with loop(builder, I64(0), whole, ways * count) as index:
-            for way in range(ways):
-                add(builder.add(index, I64(way * count)), way, None)
-        for way in range(ways):
-            index = builder.add(whole, I64(way * count))
-            with builder.if_then(builder.icmp_signed("<", index, length)):
-                add(index, way, mask_of(builder, builder.sub(length, index), count))
-        a, b, c, d = (Value(builder, builder.load(s)) for s in sums)
-        return ((a + b) + (c + d)).sum().value
+        lanes = Lanes(builder, dtype)
+        total = fold(lanes, length, 0.0, added, lambda index, mask: lanes.load(lanes.pointer(address, index), mask))
+        return total.combined(added).value
 
     return emitted((DTYPES[dtype], types.int64, types.int64), emit)
 
@@ -147,11 +144,11 @@ def rows(dtype: str) -> Any:
 
 def leaf_sum(dtype: str) -> Any:
     """``sum(rows, count, target, width)``: add `count` rows (a multiple of 4) given by a table of addresses."""
-    count = VECTOR_BYTES // ITEMSIZES[dtype]
     ways = 4
 
     def emit(builder: Any, table: Any, rows: Any, target: Any, width: Any) -> None:
-        lanes = Lanes(builder, dtype, count)
+        lanes = Lanes(builder, dtype)
+        count = lanes.count
         entries = builder.inttoptr(table, I64.as_pointer())
         sums = [cgutils.alloca_once(builder, lanes.kind) for _ in range(ways)]
 

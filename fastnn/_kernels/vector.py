@@ -135,36 +135,22 @@ class Value:
         """A constant with the lanes of this value."""
         return self._new(constant(self.kind, number))
 
-    def sum(self) -> Value:
-        """All lanes added: halves onto each other, in that order."""
-        value, lanes = self.value, self.kind.count
-        while lanes > 1:
-            lanes //= 2
-            low, high = (
-                self.builder.shuffle_vector(
-                    value, ir.Constant(value.type, ir.Undefined), ir.Constant(ir.VectorType(I32, lanes), picked)
-                )
-                for picked in (list(range(lanes)), list(range(lanes, 2 * lanes)))
-            )
-            value = self.builder.fadd(low, high)
-        return self._new(self.builder.extract_element(value, I32(0)))
-
-    def largest(self) -> Value:
-        """The largest lane; NaN if any lane is."""
-        value, lanes = self._new(self.value), self.kind.count
-        while lanes > 1:
-            lanes //= 2
+    def combined(self, combine: Callable[[Value, Value], Value]) -> Value:
+        """All lanes combined to a scalar: halves onto each other, in that order."""
+        value = self
+        while value.kind.count > 1:
+            half = value.kind.count // 2
             low, high = (
                 self._new(
                     self.builder.shuffle_vector(
                         value.value,
                         ir.Constant(value.kind, ir.Undefined),
-                        ir.Constant(ir.VectorType(I32, lanes), picked),
+                        ir.Constant(ir.VectorType(I32, half), list(range(first, first + half))),
                     )
                 )
-                for picked in (list(range(lanes)), list(range(lanes, 2 * lanes)))
+                for first in (0, half)
             )
-            value = maximum(low, high)
+            value = combine(low, high)
         return self._new(self.builder.extract_element(value.value, I32(0)))
 
     def splat(self, count: int) -> Value:
@@ -204,6 +190,16 @@ def with_sign_of(x: Value, sign: Value) -> Value:
     return Value(x.builder, call(x.builder, f"llvm.copysign.{suffix(x.kind)}", x.kind, [x.value, sign.value]))
 
 
+def larger(x: Value, y: Value) -> Value:
+    """The larger; x if either is NaN."""
+    return select(x.compare("<", y), y, x)
+
+
+def added(x: Value, y: Value) -> Value:
+    """The sum."""
+    return x + y
+
+
 def maximum(x: Value, y: Value | Number) -> Value:
     """The larger; NaN if either is (a NaN in `x` fails the comparison, one in `y` is picked by the second)."""
     if not isinstance(y, Value):
@@ -223,10 +219,11 @@ def polynomial(x: Value, coefficients: Sequence[float]) -> Value:
 class Lanes:
     """Vectors of one element type in memory: full or masked loads and stores at element pointers."""
 
-    def __init__(self, builder: Any, dtype: str, count: int):
-        self.builder, self.dtype, self.count = builder, dtype, count
+    def __init__(self, builder: Any, dtype: str, count: int = 0):
+        self.builder, self.dtype = builder, dtype
         self.element, self.itemsize = ELEMENTS[dtype], ITEMSIZES[dtype]
-        self.kind = ir.VectorType(self.element, count)
+        self.count = count or VECTOR_BYTES // self.itemsize
+        self.kind = ir.VectorType(self.element, self.count)
 
     def pointer(self, address: Any, index: Any | None = None) -> Any:
         """Element pointer at an int64 address, `index` elements further on."""
@@ -285,6 +282,39 @@ def vectors(builder: Any, length: Any, count: int, body: Callable[[Any, Any | No
         body(index, None)
     with builder.if_then(builder.icmp_signed("<", whole, length)):
         body(whole, mask_of(builder, builder.sub(length, whole), count))
+
+
+def fold(
+    lanes: Lanes,
+    length: Any,
+    start: Number,
+    combine: Callable[[Value, Value], Value],
+    term: Callable[[Any, Any | None], Value],
+    ways: int = 4,
+) -> Value:
+    """One vector that combines ``term(index, mask)`` over `length` elements in ``ways * lanes.count`` lanes.
+
+    Element e goes to lane ``e mod (ways * lanes.count)``; the vectors are combined pairwise. Lanes that a mask leaves
+    out must give the neutral element.
+    """
+    builder, count = lanes.builder, lanes.count
+    sums = [cgutils.alloca_once_value(builder, constant(lanes.kind, start)) for _ in range(ways)]
+
+    def step(index: Any, way: int, mask: Any | None) -> None:
+        builder.store(combine(Value(builder, builder.load(sums[way])), term(index, mask)).value, sums[way])
+
+    whole = builder.and_(length, I64(-ways * count))
+    with loop(builder, I64(0), whole, ways * count) as index:
+        for way in range(ways):
+            step(builder.add(index, I64(way * count)), way, None)
+    for way in range(ways):
+        index = builder.add(whole, I64(way * count))
+        with builder.if_then(builder.icmp_signed("<", index, length)):
+            step(index, way, mask_of(builder, builder.sub(length, index), count))
+    values = [Value(builder, builder.load(s)) for s in sums]
+    while len(values) > 1:
+        values = [combine(a, b) for a, b in zip(values[::2], values[1::2], strict=True)]
+    return values[0]
 
 
 def emitted(signature: Any, emit: Callable[..., Any]) -> Any:
