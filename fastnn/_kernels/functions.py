@@ -80,7 +80,9 @@ def exp(x: Value) -> Value:
     """``2**n * exp(r)`` with ``x = n ln 2 + r``."""
     mantissa, bias = _MANTISSA[x.dtype], _BIAS[x.dtype]
     low, high = _EXP_RANGE[x.dtype]
-    x = select(x.compare("<", low), low, x)
+    # What is sure to vanish is not computed: a result below the normal numbers costs 150 cycles on many CPUs.
+    vanishes = x.compare("<", low)
+    x = select(vanishes, 0.0, x)
     x = select(x.compare(">", high), high, x)
     # Adding 1.5 * 2**mantissa rounds to an integer and leaves it in the low bits: no conversion, so NaN is harmless.
     magic = 1.5 * 2.0**mantissa
@@ -93,7 +95,8 @@ def exp(x: Value) -> Value:
     p = (fma(polynomial(r, _EXP[x.dtype]) * r, r, rest) + whole) + 1.0
     # Two factors reach where one power of two would overflow or be subnormal; only the second one can round.
     half = exponent >> 1
-    return p * ((half + bias) << mantissa).bits() * ((exponent - half + bias) << mantissa).bits()
+    p = p * ((half + bias) << mantissa).bits() * ((exponent - half + bias) << mantissa).bits()
+    return select(vanishes, 0.0, p)
 
 
 def log(x: Value) -> Value:

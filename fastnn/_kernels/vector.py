@@ -299,22 +299,32 @@ def fold(
     """
     builder, count = lanes.builder, lanes.count
     sums = [cgutils.alloca_once_value(builder, constant(lanes.kind, start)) for _ in range(ways)]
+    result = cgutils.alloca_once(builder, lanes.kind)
 
     def step(index: Any, way: int, mask: Any | None) -> None:
         builder.store(combine(Value(builder, builder.load(sums[way])), term(index, mask)).value, sums[way])
 
-    whole = builder.and_(length, I64(-ways * count))
-    with loop(builder, I64(0), whole, ways * count) as index:
-        for way in range(ways):
-            step(builder.add(index, I64(way * count)), way, None)
-    for way in range(ways):
-        index = builder.add(whole, I64(way * count))
-        with builder.if_then(builder.icmp_signed("<", index, length)):
-            step(index, way, mask_of(builder, builder.sub(length, index), count))
-    values = [Value(builder, builder.load(s)) for s in sums]
-    while len(values) > 1:
-        values = [combine(a, b) for a, b in zip(values[::2], values[1::2], strict=True)]
-    return values[0]
+    # Up to one vector goes the short way, which gives the same bits: the other vectors are neutral.
+    with builder.if_else(builder.icmp_signed("<=", length, I64(count))) as (short, long):
+        with short:
+            only = combine(Value(builder, constant(lanes.kind, start)), term(I64(0), mask_of(builder, length, count)))
+            builder.store(only.value, result)
+        with long:
+            for s in sums:
+                builder.store(constant(lanes.kind, start), s)
+            whole = builder.and_(length, I64(-ways * count))
+            with loop(builder, I64(0), whole, ways * count) as index:
+                for way in range(ways):
+                    step(builder.add(index, I64(way * count)), way, None)
+            for way in range(ways):
+                index = builder.add(whole, I64(way * count))
+                with builder.if_then(builder.icmp_signed("<", index, length)):
+                    step(index, way, mask_of(builder, builder.sub(length, index), count))
+            values = [Value(builder, builder.load(s)) for s in sums]
+            while len(values) > 1:
+                values = [combine(a, b) for a, b in zip(values[::2], values[1::2], strict=True)]
+            builder.store(values[0].value, result)
+    return Value(builder, builder.load(result))
 
 
 def emitted(signature: Any, emit: Callable[..., Any]) -> Any:
