@@ -1,7 +1,13 @@
 """Neural networks at the speed of the CPU.
 
-fastnn trains and runs neural networks on multicore CPUs, from NumPy. See README.md for the four ways in.
+fastnn trains and runs neural networks on multicore CPUs, from NumPy: `fastnn.ops` for arrays, `fastnn.Tensor` with
+`fastnn.nn` and `fastnn.optim` for PyTorch's way of writing, `fastnn.data` for datasets and batches.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 try:
     from fastnn._runtime import _fastnn_team  # noqa: F401
@@ -9,8 +15,75 @@ except ModuleNotFoundError as error:
     if error.name != "fastnn._runtime._fastnn_team":
         raise
     raise ImportError(
-        f"fastnn in {__path__[0]} is the unbuilt source tree: its compiled runtime is missing. Build and install it "
-        "with `make install` (then use .venv/bin/python, outside this folder) or with `pip install .`"
+        f"fastnn in {__path__[0]} is the unbuilt source tree: its compiled runtime is missing. Build and install "
+        "it with `make install` (then use .venv/bin/python, outside this folder) or with `pip install .`"
     ) from None
 
+import numpy as _np
+
+from fastnn import autograd, ops
+from fastnn._runtime.tensor import is_grad_enabled
+from fastnn.autograd import enable_grad, inference_mode, no_grad, set_grad_enabled
+from fastnn.backend import backend, use_backend
+from fastnn.errors import DTypeError, GraphError, ShapeError
+from fastnn.tensor import Tensor, as_tensor, from_dlpack, from_numpy, tensor
+from fastnn.threads import get_num_threads, set_num_threads, threads
+
+if TYPE_CHECKING:
+    from fastnn import data, nn, optim, testing
+
 __version__ = "0.1.0"
+
+float16 = _np.dtype(_np.float16)
+float32 = _np.dtype(_np.float32)
+float64 = _np.dtype(_np.float64)
+int8 = _np.dtype(_np.int8)
+int16 = _np.dtype(_np.int16)
+int32 = _np.dtype(_np.int32)
+int64 = _np.dtype(_np.int64)
+uint8 = _np.dtype(_np.uint8)
+bool = _np.dtype(_np.bool_)
+float = float32
+double = float64
+int = int32
+long = int64
+
+_LAZY = ("data", "nn", "optim", "testing")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"fastnn.{name}")
+    raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])
+
+
+__all__ = [
+    "DTypeError",
+    "GraphError",
+    "ShapeError",
+    "Tensor",
+    "as_tensor",
+    "autograd",
+    "backend",
+    "data",
+    "enable_grad",
+    "from_dlpack",
+    "from_numpy",
+    "get_num_threads",
+    "inference_mode",
+    "is_grad_enabled",
+    "nn",
+    "no_grad",
+    "ops",
+    "optim",
+    "set_grad_enabled",
+    "set_num_threads",
+    "tensor",
+    "testing",
+    "threads",
+    "use_backend",
+]

@@ -1,65 +1,375 @@
-"""Kernels from source to address: the C signature, specialisation, Numba's flags.
+"""Kernels from source to address: the C signature, specialisation, Numba's flags, and who compiles when.
 
     void kernel(const int64_t *args, int64_t first_chunk, int64_t last_chunk, void *scratch)
 
-A kernel is a factory of compile-time parameters, marked with `kernel`; its device functions are marked with `inline`.
-The main process asks for `address("module.function", **static)` and never imports Numba.
+a. A kernel is a factory of compile-time parameters, marked with `kernel`; its device functions with `inline`.
+b. The main process calls `address` or `prepare`. A kernel comes from this process's table, else from the files of
+   `cache`, else from a helper process (`helper`, `worker`) that compiles it with `compile_object`. The main process
+   never imports Numba.
+c. Threads that ask for the same kernel at once wait for one of them; processes share the work through file locks.
 """
 
 from __future__ import annotations
 
+import ast
+import functools
+import hashlib
 import importlib
+import importlib.util
+import os
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-PACKAGE = "fastnn._kernels"
-SYMBOL = "fastnn_kernel"
-SCRATCH_BYTES = 1 << 20
+from fastnn._kernels import cache, cpu, loader
+from fastnn._kernels.errors import KernelError, KernelsUnavailable, NoExecutableMemory
+from fastnn._kernels.objectfile import symbols
 
-_addresses: dict[str, int] = {}
-_keep: list[Any] = []
+__all__ = [
+    "SCRATCH_BYTES",
+    "KernelError",
+    "KernelsUnavailable",
+    "NoExecutableMemory",
+    "address",
+    "compile_here",
+    "inline",
+    "intrinsic",
+    "kernel",
+    "prepare",
+]
+
+PACKAGE = "fastnn._kernels"
+SCRATCH_BYTES = 1 << 20
+# What an object may need from outside: every C library has these, and none of them allocates or raises.
+ALLOWED_SYMBOLS = frozenset({"memcpy", "memset", "memmove", "fma", "fmaf", "bzero", "memset_pattern16"})
+# How long to wait for another process that is compiling the same kernel, in seconds.
+PATIENCE = 20.0
+
+Request = tuple[str, str]  # the kernel's name, its static parameters as `statics` writes them
+
+_addresses: dict[Request, int] = {}
+_pending: dict[Request, threading.Event] = {}
+_lock = threading.Lock()
 
 
 def kernel(factory: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark a factory: called with its static parameters, it returns ``body(args, first, last, scratch)``."""
+    """Mark a factory: called with its static parameters, it returns ``body(args, first, last, scratch)``.
+
+    The body is compiled by Numba. ``args`` is a pointer to int64 (``args[0]`` is the first), ``first`` and ``last``
+    are chunk numbers (int64), ``scratch`` is the address of `SCRATCH_BYTES` of 64-byte-aligned memory (int64).
+    """
     factory.__fastnn_kernel__ = True  # type: ignore[attr-defined]
     return factory
+
+
+_FLAGS = {"nopython": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
 
 
 def inline(function: Callable[..., Any]) -> Any:
     """Compile a device helper with the project's flags and have LLVM inline it into its callers."""
     from numba import njit
 
-    return njit(nogil=True, error_model="numpy", fastmath=False, boundscheck=False, forceinline=True)(function)
+    return njit(nogil=True, forceinline=True, error_model="numpy", fastmath=False, boundscheck=False)(function)
 
 
-def compile_here(name: str, **static: Any) -> tuple[int, Any]:
-    """Compile a kernel in this process (imports Numba): for development and tests.
+def intrinsic(define: Callable[..., Any]) -> Any:
+    """Make an operation of LLVM instructions: Numba's ``intrinsic``, in a form that type checkers take."""
+    from numba.extending import intrinsic as numba_intrinsic
 
-    Returns the address and an object that must be kept alive while the address is in use.
+    return numba_intrinsic(define)
+
+
+def statics(values: Mapping[str, Any]) -> str:
+    """Static parameters as a literal that identifies them; TypeError for what cannot be one."""
+    return repr(sorted((name, _static(name, value)) for name, value in values.items()))
+
+
+def _static(name: str, value: Any) -> Any:
+    if value is None or type(value) in (str, int, bool):
+        return value
+    if isinstance(value, (tuple, list)):
+        return tuple(_static(name, part) for part in value)
+    if hasattr(value, "__index__"):  # NumPy's integers
+        return int(value)
+    raise TypeError(f"static parameter {name} must be made of str, int, bool, None and tuples, got {value!r}")
+
+
+def compile_object(factory: Callable[..., Any], static: Mapping[str, Any], symbol: str, *, alone: bool) -> bytes:
+    """Compile a kernel to an object file that exports `symbol` and needs nothing but `ALLOWED_SYMBOLS`.
+
+    Parameters
+    ----------
+    factory : as marked by `kernel`.
+    static : arguments of the factory.
+    symbol : name of the exported function.
+    alone : nobody else uses Numba in this process, so Numba need not make its own copy of the code executable.
+
+    Raises
+    ------
+    KernelError : the kernel may raise, allocates, or calls something outside (the message names the symbols).
     """
-    from numba import cfunc, types
+    label = f"{factory.__module__.removeprefix(PACKAGE + '.')}.{factory.__qualname__}"
+    if not getattr(factory, "__fastnn_kernel__", False):
+        raise KernelError(f"{label} is not marked with @kernel")
+    code = _emit(factory(**static), symbol, alone)
+    exported, needed = symbols(code)
+    if needed - ALLOWED_SYMBOLS:
+        raise KernelError(
+            f"kernel {label} needs {', '.join(sorted(needed - ALLOWED_SYMBOLS))} from outside: kernels must not raise, "
+            "allocate, or call Python or the C library (an integer division that may be by zero? an array made inside? "
+            "np.exp?)"
+        )
+    if exported != {symbol}:
+        raise KernelError(f"kernel {label} exports {sorted(exported)} instead of {symbol} alone")
+    return code
 
+
+def _emit(body: Callable[..., Any], symbol: str, alone: bool) -> bytes:
+    """The one place that touches what Numba keeps to itself (0.63 to 0.68): from a function to its object code."""
+    import llvmlite.binding as llvm
+    from numba import types
+    from numba.core import ccallback
+    from numba.core import config as numba_config
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.registry import cpu_target
+
+    target = cpu.target()
+    config: Any = numba_config
+    config.CPU_NAME, config.CPU_FEATURES = target.name, target.features
+    codegen = cpu_target.target_context.codegen()
+    if alone:
+        codegen._library_class._finalize_specific = lambda library: None
+    signature = types.void(types.CPointer(types.int64), types.int64, types.int64, types.int64)
+    with global_compiler_lock:
+        callback: Any = ccallback.CFunc(body, (signature.args, signature.return_type), {}, dict(_FLAGS))
+        result = callback._compile_uncached()
+        result.library._ensure_finalized()
+        module = result.library._final_module.clone()
+        for value in (*module.functions, *module.global_variables):
+            if not value.is_declaration:
+                value.linkage = "internal"
+        entry = module.get_function(result.fndesc.llvm_cfunc_wrapper_name)
+        entry.name = symbol
+        entry.linkage = "external"
+        make_machine = functools.partial(
+            llvm.Target.from_triple(loader.triple()).create_target_machine,
+            cpu=target.name,
+            features=target.features,
+            opt=3,
+        )
+        # Position-independent code in the small model reaches its constants without loading their addresses; Numba's
+        # own machine would use the large model.
+        machine = make_machine(reloc="pic", codemodel="small")
+        builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
+        # What no longer is called from outside goes, and with it the error paths that cannot be taken.
+        passes = llvm.create_new_module_pass_manager()
+        passes.add_ipsccp_pass()
+        passes.add_simplify_cfg_pass()
+        passes.add_global_dead_code_eliminate_pass()
+        passes.run(module, builder)
+        module.triple = loader.triple()
+        copy = module.clone()
+        code = bytes(machine.emit_object(module))
+        if symbols(code).undefined:
+            # llvmlite's memory manager leaves no room for the table through which the small model calls outside.
+            code = bytes(make_machine(reloc="static", codemodel="large").emit_object(copy))
+        return code
+
+
+def _factory(name: str) -> Callable[..., Any]:
+    """The factory that ``"module.function"`` names, below `PACKAGE`; imports Numba."""
     module, _, function = name.rpartition(".")
-    factory = getattr(importlib.import_module(f"{PACKAGE}.{module}"), function)
-    signature = types.void(types.CPointer(types.int64), types.int64, types.int64, types.voidptr)
-    flags = {"nopython": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
-    compiled = cfunc(signature, **flags)(factory(**static))
-    return int(compiled.address), compiled
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(f"{PACKAGE}.{module}"), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise KernelError(f"there is no kernel {name}: {error}") from error
+    return found
+
+
+def compile_here(name: str | Callable[..., Any], **static: Any) -> tuple[int, Any]:
+    """Compile a kernel in this process (imports Numba), past the cache: for development and tests.
+
+    Parameters
+    ----------
+    name : as for `address`, or a factory marked with `kernel`.
+
+    Returns
+    -------
+    The address and the object code. The code stays in memory as long as the process. LLVM's options are as Numba sets
+    them, not as the helper does, so the speed of register tiles is that of `address` only there.
+    """
+    factory = name if callable(name) else _factory(name)
+    statics(static)
+    code = compile_object(factory, static, f"fastnn_kernel_here_{time.monotonic_ns():x}", alone=False)
+    return loader.load(code), code
+
+
+def become_compiler() -> None:
+    """In the helper process: set LLVM's process-wide options and import Numba."""
+    import llvmlite.binding as llvm
+
+    # LLVM's scheduler hoists the broadcasts of a register tile until its accumulators spill.
+    llvm.set_option("fastnn", "-enable-misched=0")
+    # Numba would import SciPy's linear algebra, of which kernels can make no use: 0.2 s.
+    sys.modules.setdefault("scipy", None)  # type: ignore[arg-type]
+    importlib.import_module("numba")
+
+
+def compile_request(name: str, static: str) -> bytes:
+    """In the helper process: compile what `address` was asked for."""
+    return compile_object(_factory(name), dict(ast.literal_eval(static)), _symbol(name, static), alone=True)
+
+
+def _symbol(name: str, static: str) -> str:
+    return "fastnn_kernel_" + hashlib.sha256(f"{name} {static}".encode()).hexdigest()[:16]
+
+
+@functools.cache
+def source_digest() -> str:
+    """Digest of all sources below `PACKAGE`: a change anywhere compiles every kernel again."""
+    root = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+@functools.cache
+def _identity() -> str:
+    """What object code depends on besides the kernel's name and parameters."""
+    import llvmlite
+
+    numba = importlib.util.find_spec("numba")
+    if numba is None or numba.origin is None:
+        version = "none"
+    else:
+        try:  # reads one file; importlib.metadata would search the whole path
+            version = hashlib.sha256(Path(numba.origin).with_name("_version.py").read_bytes()).hexdigest()
+        except OSError:
+            from importlib import metadata
+
+            version = metadata.version("numba")
+    target = cpu.target()
+    return f"{source_digest()} {loader.triple()} {target.name} {target.features} {llvmlite.__version__} {version}"
+
+
+def _file(name: str, static: str) -> str:
+    """Name of a kernel's file in the cache."""
+    return f"{name}-{hashlib.sha256(f'{_identity()} {name} {static}'.encode()).hexdigest()[:32]}"
 
 
 def address(name: str, **static: Any) -> int:
-    """Address of a compiled kernel, compiled if it must be."""
-    key = f"{name} {sorted(static.items())!r}"
-    found = _addresses.get(key)
+    """Address of a compiled kernel.
+
+    Parameters
+    ----------
+    name : ``"module.function"`` below ``fastnn._kernels``; the last dot separates the function.
+    static : the factory's arguments: str, int, bool, None and tuples of these.
+
+    Raises
+    ------
+    KernelError : the kernel cannot be compiled; the message names it and says why.
+    KernelsUnavailable : no kernel can be had here (`NoExecutableMemory`, no helper process): use the NumPy backend.
+    TypeError : a static parameter of another type.
+    """
+    request = name, statics(static)
+    found = _addresses.get(request)
     if found is None:
-        found, keep = compile_here(name, **static)
-        _keep.append(keep)
-        _addresses[key] = found
+        _provide([request])
+        found = _addresses[request]
     return found
 
 
 def prepare(kernels: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-    """Have a batch of kernels compiled and loaded."""
-    for name, static in kernels:
-        address(name, **static)
+    """Have a batch of kernels ready; those that are missing are compiled on several cores. Raises as `address` does."""
+    _provide([(name, statics(static)) for name, static in kernels])
+
+
+def _provide(requests: list[Request]) -> None:
+    """Put the requested kernels into the table of addresses."""
+    while missing := [request for request in dict.fromkeys(requests) if request not in _addresses]:
+        with _lock:
+            others = [_pending[request] for request in missing if request in _pending]
+            ours = [request for request in missing if request not in _pending and request not in _addresses]
+            _pending.update((request, threading.Event()) for request in ours)
+        try:
+            _load_or_compile(ours)
+        finally:
+            with _lock:
+                for request in ours:
+                    _pending.pop(request).set()
+        # If another thread failed, the next round raises its error here too.
+        for event in others:
+            event.wait()
+
+
+def _load_or_compile(requests: list[Request]) -> None:
+    """From the cache, else from a helper, else from the cache that another process fills."""
+    store = cache.shared()
+    files = {_file(*request): request for request in requests}
+    deadline = time.monotonic() + PATIENCE
+    missing = [file for file in files if not _load(store, file, files[file])]
+    while missing:
+        with store.claims(missing, everything=time.monotonic() > deadline) as ours:
+            # Another process may have finished between our look and our claim.
+            _compile(store, {file: files[file] for file in ours if not _load(store, file, files[file])})
+        missing = [file for file in missing if file not in ours and not _load(store, file, files[file])]
+        if missing:
+            time.sleep(0.02)
+
+
+def _load(store: cache.Cache, file: str, request: Request) -> bool:
+    """Whether the cache had the kernel."""
+    code = store.load(file)
+    if code is None:
+        return False
+    _addresses[request] = loader.load(code)
+    return True
+
+
+def _compile(store: cache.Cache, files: dict[str, Request]) -> None:
+    """Compile in helpers, load and save; raises the first error when all is done."""
+    if not files:
+        return
+    names = list(files)
+
+    def done(index: int, code: bytes) -> None:
+        _addresses[files[names[index]]] = loader.load(code)
+        store.save(names[index], code)
+
+    errors = _helpers().compile(list(files.values()), done)
+    for _, error in sorted(errors.items()):
+        raise error
+
+
+_pool: Any = None
+
+
+def _helpers() -> Any:
+    """The helper processes of this process (`helper.Pool`)."""
+    global _pool
+    from fastnn._kernels import helper
+
+    with _lock:
+        if _pool is None:
+            # The user's settings of Numba must not change what is compiled.
+            environment = {key: value for key, value in os.environ.items() if not key.startswith("NUMBA_")}
+            _pool = helper.Pool(source_digest(), environment)
+        return _pool
+
+
+def _after_fork() -> None:
+    """In a forked child: addresses stay valid; locks, waits and helpers were the parent's."""
+    global _lock
+    _lock = threading.Lock()
+    _pending.clear()
+    if _pool is not None:
+        _pool.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

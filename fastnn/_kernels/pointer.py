@@ -15,8 +15,9 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
+
+from fastnn._kernels.jit import intrinsic
 
 DTYPES: dict[str, Any] = {
     name: getattr(types, name)
@@ -31,7 +32,7 @@ def _element(dtype: Any) -> Any:
     return DTYPES.get(dtype.literal_value) if isinstance(dtype, types.StringLiteral) else None
 
 
-@intrinsic(prefer_literal=True)
+@intrinsic
 def pointer(typing: Any, address: Any, dtype: Any) -> Any:
     """``pointer(address, dtype)``: typed pointer, read and written as ``p[i]``; ``i`` counts elements."""
     element = _element(dtype)
@@ -44,16 +45,16 @@ def pointer(typing: Any, address: Any, dtype: Any) -> Any:
     return types.CPointer(element)(types.int64, dtype), codegen
 
 
-@intrinsic(prefer_literal=True)
+@intrinsic
 def array(typing: Any, address: Any, shape: Any, dtype: Any) -> Any:
     """``array(address, shape, dtype)``: C-contiguous array view; shape is an integer or a tuple of integers."""
     element = _element(dtype)
     if element is None or not isinstance(address, types.Integer):
         return None
     if isinstance(shape, types.Integer):
-        ndim, extents = 1, types.UniTuple(types.int64, 1)
-    elif isinstance(shape, types.BaseTuple) and all(isinstance(t, types.Integer) for t in shape):
-        ndim, extents = len(shape), types.UniTuple(types.int64, len(shape))
+        ndim = 1
+    elif isinstance(shape, (types.UniTuple, types.Tuple)) and all(isinstance(t, types.Integer) for t in shape.types):
+        ndim = shape.count
     else:
         return None
     result = types.Array(element, ndim, "C")
@@ -138,7 +139,7 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
 @intrinsic
 def bits(typing: Any, x: Any) -> Any:
     """``bits(x)``: the same bits read as the other kind: float32 <-> int32, float64 <-> int64."""
-    other = _BITS.get(x)
+    other: Any = _BITS.get(x)
     if other is None:
         return None
 

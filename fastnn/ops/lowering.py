@@ -8,7 +8,7 @@ the steady state, and a plan can move a phase's operands or see which phases rea
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -170,6 +170,22 @@ class Phase:
     block: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Check(Phase):
+    """A phase that only looks at the inputs and leaves an int64 status, zero where all is well.
+
+    Checks run before everything else, so an error leaves nothing half written.
+
+    Attributes
+    ----------
+    status : where the status is written.
+    error : function of the status and the list of input arrays that gives the exception to raise.
+    """
+
+    status: Array = field(kw_only=True)
+    error: Callable[[int, list[np.ndarray]], Exception] = field(kw_only=True)
+
+
 @dataclass(slots=True)
 class Storage:
     """What the runtime allocates for a call."""
@@ -197,6 +213,7 @@ class Lowering:
     shapes: dict[str, tuple[int, ...] | None] = field(default_factory=dict)
     needs: dict[str, bool] = field(default_factory=dict)
     phases: list[Phase] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
     storages: list[Storage] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -244,4 +261,20 @@ class Lowering:
             raise ValueError(f"{kernel}: chunks must be 0 to {MAX_CHUNKS}, got {chunks}")
         self.phases.append(
             Phase(kernel, tuple(sorted(static.items())), tuple(args), int(chunks), int(work), int(block))
+        )
+
+    def check(
+        self,
+        kernel: str,
+        args: Sequence[Operand | Cell | int],
+        error: Callable[[int, list[np.ndarray]], Exception],
+        *,
+        work: float = 0,
+        **static: Any,
+    ) -> None:
+        """Append a check of one chunk. The address of its status follows `args` as the kernel's last argument."""
+        status = self.temporary((1,), "int64")
+        every = (*args, writes(status))
+        self.checks.append(
+            Check(kernel, tuple(sorted(static.items())), every, 1, int(work), status=status, error=error)
         )

@@ -1,0 +1,137 @@
+"""What is known of the CPU: the target that kernels are compiled for, cache sizes, measured peak and bandwidth.
+
+``FASTNN_CPU`` chooses the target: ``native`` (the default), or a level that this CPU has, to test the kernels of
+lesser machines: ``avx512``, ``avx2``, ``generic`` (the architecture's baseline).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+_X86 = ("x86_64", "amd64")
+_ARM = ("aarch64", "arm64")
+# LLVM prefers 256-bit vectors on CPUs whose clock fell under 512-bit ones. Our kernels choose their own width, and
+# loops that LLVM vectorises gain from 512 bits: docs/decisions/vector-width.md
+_TUNING = "-prefer-256-bit"
+# For each architecture the names of FASTNN_CPU, widest first: LLVM's CPU, features beyond it, what the host must have.
+_LEVELS: dict[str, dict[str, tuple[str, str, tuple[str, ...]]]] = {
+    "x86": {
+        "avx512": ("x86-64-v4", _TUNING, ("avx512f", "avx512dq", "avx512bw", "avx512vl")),
+        "avx2": ("x86-64-v3", "", ("avx2", "fma")),
+        "generic": ("x86-64", "", ()),
+    },
+    "arm": {"generic": ("generic", "+neon", ())},
+    "other": {"generic": ("generic", "", ())},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What code is generated for.
+
+    Attributes
+    ----------
+    level : ``"avx512"``, ``"avx2"`` or ``"generic"``: the widest vectors that the target has.
+    name : LLVM's name of the CPU.
+    features : LLVM's feature string, such as ``"+avx2,+fma,-avx512f"``.
+    vector_bytes : bytes of a vector register.
+    registers : number of vector registers.
+    fma : whether a fused multiply-add is one instruction.
+    """
+
+    level: str
+    name: str
+    features: str
+    vector_bytes: int
+    registers: int
+    fma: bool
+
+    def lanes(self, dtype: str) -> int:
+        """Elements of ``"float32"`` or ``"float64"`` in a vector register."""
+        return self.vector_bytes // (8 if dtype == "float64" else 4)
+
+
+def _architecture() -> str:
+    import platform
+
+    machine = platform.machine().lower()
+    return "x86" if machine in _X86 else "arm" if machine in _ARM else "other"
+
+
+@functools.cache
+def target() -> Target:
+    """The target of this process; ValueError if ``FASTNN_CPU`` names none that this CPU can run."""
+    import llvmlite.binding as llvm
+
+    architecture = _architecture()
+    levels = _LEVELS[architecture]
+    try:
+        host = llvm.get_host_cpu_features()
+    except RuntimeError:  # LLVM cannot tell on this platform
+        host = {}
+    able = [level for level, (_, _, needs) in levels.items() if all(host.get(need) for need in needs)]
+    wanted = os.environ.get("FASTNN_CPU", "").strip().lower() or "native"
+    if wanted not in ("native", *able):
+        problem = "this CPU cannot run it" if wanted in levels else "no such target"
+        raise ValueError(f"FASTNN_CPU={wanted}: {problem}; it takes {', '.join(['native', *able])}")
+    if wanted == "native":
+        level = able[0]
+        name = llvm.get_host_cpu_name()
+        features = llvm.FeatureMap(host).flatten() + ("," + _TUNING if level == "avx512" else "")
+    else:
+        level = wanted
+        name, features, _ = levels[level]
+    vector_bytes = {"avx512": 64, "avx2": 32}.get(level, 16)
+    registers = 32 if level == "avx512" or architecture == "arm" else 16
+    return Target(level, name, features, vector_bytes, registers, level != "generic" or architecture != "x86")
+
+
+@dataclass(frozen=True, slots=True)
+class Caches:
+    """Bytes of the data caches that one core sees: its own first and second level, the last level with all sharers."""
+
+    l1: int
+    l2: int
+    l3: int
+
+
+@functools.cache
+def caches() -> Caches:
+    """Data cache sizes as the system reports them; cautious guesses where it does not."""
+    found = _macos_caches() if sys.platform == "darwin" else _linux_caches(Path("/sys/devices/system/cpu/cpu0/cache"))
+    l1 = found.get(1) or 32 << 10
+    l2 = found.get(2) or 512 << 10
+    return Caches(l1, l2, max(found.get(3) or 8 << 20, l2))
+
+
+def _linux_caches(root: Path) -> dict[int, int]:
+    """Level to bytes from sysfs; what cannot be read is left out."""
+    sizes: dict[int, int] = {}
+    for index in sorted(root.glob("index*")):
+        try:
+            kind, level, size = ((index / part).read_text().strip() for part in ("type", "level", "size"))
+        except OSError:
+            continue
+        match = re.fullmatch(r"(\d+)([KMG]?)", size)
+        if kind != "Instruction" and match:
+            sizes[int(level)] = int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2]]
+    return sizes
+
+
+def _macos_caches() -> dict[int, int]:
+    """Level to bytes from sysctl, for the fast cores."""
+    import subprocess
+
+    sizes: dict[int, int] = {}
+    for level, key in ((1, "l1dcachesize"), (2, "l2cachesize")):
+        for name in (f"hw.perflevel0.{key}", f"hw.{key}"):
+            answer = subprocess.run(["/usr/sbin/sysctl", "-n", name], capture_output=True, text=True, check=False)
+            if answer.stdout.strip().isdigit():
+                sizes[level] = int(answer.stdout)
+                break
+    return sizes

@@ -1,0 +1,112 @@
+"""Copy B into panels: the columns that a tile multiplies at a time side by side, one row of k after the other.
+
+A panel of `nr` columns is k rows of nr elements, and the panels follow one another. Columns past the last one of B
+are zero or repeat others; no tile stores what they give.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
+from fastnn._kernels.emit import I64, Value, Vectors
+from fastnn._kernels.jit import inline, kernel
+from fastnn._kernels.pointer import pointer
+
+
+@kernel
+def panels(dtype: str, width: int) -> Any:
+    """Compile the packing for an element type and a vector width in bytes.
+
+    args: addresses of B and of the panels; n, k; distance in elements between B's columns and between its rows;
+    columns of a panel; panels of a chunk.
+    """
+    size = np.dtype(dtype).itemsize
+    lanes = width // size
+    whole, edge = _transposer(size, width, False), _transposer(size, width, True)
+
+    @inline
+    def transpose(to: Any, b: Any, n: Any, k: Any, b_column: Any, panel: Any) -> None:
+        """A panel of columns that each lie along k."""
+        for k0 in range(0, k, lanes):
+            for j in range(0, n, lanes):
+                target, source = to + (k0 * panel + j) * size, b + j * b_column + k0 * size
+                if j + lanes <= n and k0 + lanes <= k:
+                    whole(target, panel * size, source, b_column, lanes, lanes)
+                else:
+                    edge(target, panel * size, source, b_column, min(lanes, n - j), min(lanes, k - k0))
+
+    @inline
+    def copy(to: Any, b: Any, n: Any, k: Any, b_column: Any, b_row: Any, panel: Any) -> None:
+        """A panel, row by row."""
+        for p in range(k):
+            target = pointer(to + p * panel * size, dtype)
+            if b_column == size:
+                source = pointer(b + p * b_row, dtype)
+                for j in range(n):
+                    target[j] = source[j]
+            else:
+                for j in range(n):
+                    target[j] = pointer(b + p * b_row + j * b_column, dtype)[0]
+            for j in range(n, panel):
+                target[j] = 0
+
+    def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
+        b, to, n, k = args[0], args[1], args[2], args[3]
+        b_column, b_row, panel, group = args[4] * size, args[5] * size, args[6], args[7]
+        for chunk in range(first, last):
+            column0 = chunk * group * panel
+            column1 = min(n, column0 + group * panel)
+            if b_row == size:
+                for j in range(column0, column1, panel):
+                    transpose(to + j * k * size, b + j * b_column, min(panel, n - j), k, b_column, panel)
+            else:
+                # some rows at a time, past all panels of the chunk: long runs in B, few pages
+                for k0 in range(0, k, ROWS_AT_ONCE):
+                    rows = min(ROWS_AT_ONCE, k - k0)
+                    for j in range(column0, column1, panel):
+                        target, source = to + (j * k + k0 * panel) * size, b + j * b_column + k0 * b_row
+                        copy(target, source, min(panel, n - j), rows, b_column, b_row, panel)
+
+    return body
+
+
+ROWS_AT_ONCE = 8
+
+
+def _transposer(size: int, width: int, edge: bool) -> Any:
+    """``transpose(to, to_row, source, source_row, rows, columns)``: one block of a vector's lanes squared.
+
+    At an edge only `rows` x `columns` are read, and rows past the last one repeat it. Distances are in bytes.
+    """
+
+    @intrinsic
+    def transpose(typing: Any, to: Any, to_row: Any, source: Any, source_row: Any, rows: Any, columns: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            to, to_row, source, source_row, rows, columns = args
+            v = Vectors(builder, size, width)
+            base, places = v.pointer(source), []
+            for r in range(v.lanes):
+                number: Value = I64(r)
+                if edge:
+                    inside = builder.icmp_signed("<", number, rows)
+                    number = builder.select(inside, number, builder.sub(rows, I64(1)))
+                places.append(v.at(base, builder.mul(source_row, number)))
+            target = v.pointer(to)
+            done = builder.append_basic_block("transposed")
+            for r, column in enumerate(v.transposed(places, v.mask(columns) if edge else None)):
+                if edge and r:
+                    more = builder.append_basic_block("column")
+                    builder.cbranch(builder.icmp_signed("<", I64(r), columns), more, done)
+                    builder.position_at_end(more)
+                v.store(column, v.at(target, builder.mul(to_row, I64(r))))
+            builder.branch(done)
+            builder.position_at_end(done)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 6), codegen
+
+    return transpose

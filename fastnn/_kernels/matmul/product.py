@@ -1,0 +1,233 @@
+"""The matrix product: one kernel that walks its chunks of C tile by tile.
+
+    C (+)= A B, then an epilogue          A (m, k), B (k, n), C (m, n)
+
+A chunk is a block of rows and columns of C over all of k. It goes through k in blocks that fit the caches; in each it
+takes a few rows of A at a time, packed into the thread's scratch where they lie badly, past every panel of B. C is
+loaded and stored once for each block of k, which leaves an element's chain of FMAs as it was.
+
+All tiles are functions of one module with the driver, so a new batch size or width of a layer compiles nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from fastnn._kernels.emit import I64, POINTER
+from fastnn._kernels.jit import inline, kernel
+from fastnn._kernels.matmul import tile
+from fastnn._kernels.matmul.table import ADD, CUT, PACK_COLUMNS, PACK_ROWS, SHUT, Tiles
+from fastnn._kernels.pointer import pointer
+
+
+@kernel
+def product(dtype: str, width: int, registers: int) -> Any:
+    """Compile the product for an element type, a vector width in bytes and a number of vector registers.
+
+    args: addresses of A, B, C, E; m, n, k; strides in elements: A's rows and columns, B's rows and panels, C's rows,
+    E's rows and columns; the tile's epilogue; the second pass; whether C is added to; rows and columns of a chunk;
+    k of a block; vectors of a panel; most rows of a tile; how A is packed. `plan.py` chooses them.
+    """
+    size = np.dtype(dtype).itemsize
+    tiles = Tiles(width, registers)
+    packed_step = (tiles.tallest * size + 63) // 64 * 64
+    lanes = width // size
+    call_tile = _caller(size, tiles)
+    pack_rows, pack_columns = _packers(dtype)
+    second_pass = _second_pass(dtype)
+
+    def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
+        a, b, c, e = args[0], args[1], args[2], args[3]
+        m, n, k = args[4], args[5], args[6]
+        a_row, a_step, b_step, b_panel = args[7] * size, args[8] * size, args[9] * size, args[10] * size
+        c_row, e_row, e_column = args[11] * size, args[12] * size, args[13] * size
+        final, after, accumulate = args[14], args[15], args[16]
+        chunk_rows, chunk_columns, block = args[17], args[18], args[19]
+        panel = args[20] * lanes
+        tallest, pack = args[21], args[22]
+        room = _address(scratch)
+        down = max(1, (m + chunk_rows - 1) // chunk_rows)
+        for chunk in range(first, last):
+            column0 = chunk // down * chunk_columns
+            column1 = min(n, column0 + chunk_columns)
+            row0 = chunk % down * chunk_rows
+            rows = min(m, row0 + chunk_rows) - row0
+            count = (rows + tallest - 1) // tallest
+            height = rows // count
+            tall = rows - height * count  # as many tiles have one row more
+            k0 = 0
+            while True:
+                k1 = min(k, k0 + block)
+                epilogue = final if k1 == k else 0
+                old = 1 if k0 > 0 else accumulate
+                i = row0
+                for t in range(count):
+                    h = height + 1 if t < tall else height
+                    tile_a, tile_row, tile_step = a + i * a_row + k0 * a_step, a_row, a_step
+                    if pack == PACK_ROWS:
+                        tile_row, tile_step = block * size + 64, size
+                        pack_rows(room, tile_row, tile_a, a_row, a_step, h, k1 - k0)
+                        tile_a = room
+                    elif pack == PACK_COLUMNS:
+                        tile_row, tile_step = size, packed_step
+                        pack_columns(room, tile_step, tile_a, a_row, a_step, h, k1 - k0)
+                        tile_a = room
+                    j = column0
+                    while j < column1:
+                        tile_b = b + j // panel * b_panel + k0 * b_step
+                        end = min(panel, column1 - j)
+                        q = 0
+                        while q < end:
+                            left = (end - q + lanes - 1) // lanes
+                            which = 3 if left >= 8 else 2 if left >= 4 else left - 1 if left < 3 else 1
+                            used = min(end - q, lanes << which)
+                            place = c + i * c_row + (j + q) * size
+                            place_next = place + used * size
+                            if j + q + used >= column1:
+                                place_next = c + (i + h) * c_row + column0 * size
+                            call_tile(
+                                (h - 1) * 4 + which,
+                                k1 - k0,
+                                tile_a,
+                                tile_row,
+                                tile_step,
+                                tile_b + q * size,
+                                b_step,
+                                place,
+                                c_row,
+                                used - (lanes << which) + lanes,
+                                old,
+                                epilogue,
+                                e + i * e_row + (j + q) * size,
+                                e_row,
+                                place_next,
+                            )
+                            q += used
+                        j += end
+                    if after and k1 == k:
+                        place, other = c + i * c_row + column0 * size, e + i * e_row + column0 * e_column
+                        second_pass(after, place, c_row, other, e_row, e_column, h, column1 - column0)
+                    i += h
+                k0 = k1
+                if k0 >= k:
+                    break
+
+    return body
+
+
+@intrinsic
+def _address(typing: Any, scratch: Any) -> Any:
+    """The address of the thread's scratch, as an int64."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ptrtoint(args[0], I64)
+
+    return types.int64(types.voidptr), codegen
+
+
+def _caller(size: int, tiles: Tiles) -> Any:
+    """The function that calls a tile by its number, (rows - 1) * 4 + log2(vectors)."""
+
+    def table(module: ir.Module) -> ir.GlobalVariable:
+        name = f"fastnn_tiles_{size}"
+        if name in module.globals:
+            return module.globals[name]
+        slots = [ir.Constant(POINTER, None)] * (4 * tiles.tallest)
+        for rows, vectors in tiles.shapes():
+            number = (rows - 1) * 4 + vectors.bit_length() - 1
+            slots[number] = tile.define_tile(module, size, tiles.width, rows, vectors, tiles.masks)
+        kind = ir.ArrayType(POINTER, len(slots))
+        variable = ir.GlobalVariable(module, kind, name)
+        variable.linkage = "internal"
+        variable.global_constant = True
+        variable.initializer = ir.Constant(kind, slots)
+        return variable
+
+    @intrinsic
+    def call_tile(
+        typing: Any,
+        number: Any,
+        k: Any,
+        a: Any,
+        a_row: Any,
+        a_step: Any,
+        b: Any,
+        b_step: Any,
+        c: Any,
+        c_row: Any,
+        last: Any,
+        accumulate: Any,
+        epilogue: Any,
+        e: Any,
+        e_row: Any,
+        c_next: Any,
+    ) -> Any:
+        signature = types.void(*[types.int64] * (1 + len(tile.ARGUMENTS)))
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            place = builder.gep(table(builder.module), [args[0]], source_etype=POINTER)
+            function = builder.load(place, typ=tile.TYPE.as_pointer())
+            values = [
+                builder.inttoptr(value, POINTER) if name in tile.POINTERS else value
+                for name, value in zip(tile.ARGUMENTS, args[1:], strict=True)
+            ]
+            builder.call(function, values)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return call_tile
+
+
+def _packers(dtype: str) -> tuple[Any, Any]:
+    """Copies of some rows of A: row by row, or column by column, whichever way they lie. Distances are in bytes."""
+
+    @inline
+    def pack_rows(to: Any, to_row: Any, a: Any, a_row: Any, a_step: Any, rows: Any, k: Any) -> None:
+        for i in range(rows):
+            target, source = pointer(to + i * to_row, dtype), a + i * a_row
+            if a_step == size:
+                row = pointer(source, dtype)
+                for p in range(k):
+                    target[p] = row[p]
+            else:
+                for p in range(k):
+                    target[p] = pointer(source + p * a_step, dtype)[0]
+
+    @inline
+    def pack_columns(to: Any, to_step: Any, a: Any, a_row: Any, a_step: Any, rows: Any, k: Any) -> None:
+        for p in range(k):
+            target, source = pointer(to + p * to_step, dtype), pointer(a + p * a_step, dtype)
+            for i in range(rows):
+                target[i] = source[i]
+
+    size = np.dtype(dtype).itemsize
+    return pack_rows, pack_columns
+
+
+def _second_pass(dtype: str) -> Any:
+    """What tiles do not do themselves, over rows of C that are still in the cache. Distances are in bytes."""
+    zero = np.dtype(dtype).type(0)
+
+    @inline
+    def second_pass(
+        after: Any, c: Any, c_row: Any, e: Any, e_row: Any, e_column: Any, rows: Any, columns: Any
+    ) -> None:
+        for i in range(rows):
+            row = pointer(c + i * c_row, dtype)
+            for j in range(columns):
+                x = row[j]
+                if after & ADD:
+                    x += pointer(e + i * e_row + j * e_column, dtype)[0]
+                if after & CUT and x <= zero:
+                    x = zero
+                if after & SHUT and pointer(e + i * e_row + j * e_column, dtype)[0] <= zero:
+                    x = zero
+                row[j] = x
+
+    return second_pass

@@ -1,0 +1,179 @@
+"""The register tile of the matrix product, emitted as LLVM vectors.
+
+    C[mr rows, nv vectors] (+)= A[mr, k] B[k, nv vectors], then the epilogue
+
+The accumulators start from C or from zero and stay in registers over all of k, so that an element of C is one chain
+of FMAs however the product is cut up. A is read one element at a time and spread over a vector: its rows and its
+columns may lie any distance apart, and no transposition needs a tile of its own. B's columns lie side by side. The
+last vector of a row is always masked, which costs nothing in AVX-512 and little in AVX2.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from fastnn._kernels.emit import I64, POINTER, Value, Vectors
+from fastnn._kernels.matmul.table import BIAS, GATE, NONE, RELU
+
+# The arguments of a tile, addresses as pointers, distances in bytes, the rest int64: k; A, from row to row and from
+# column to column; B, from row to row; C, from row to row; columns of the last vector; whether the sums start from C;
+# what to do before storing, with E (a row to add, or an array like C that gates); where the next tile of C lies.
+ARGUMENTS = tuple("k a a_row a_step b b_step c c_row last accumulate epilogue e e_row c_next".split())
+POINTERS = {"a", "b", "c", "e", "c_next"}
+TYPE = ir.FunctionType(ir.VoidType(), [POINTER if name in POINTERS else I64 for name in ARGUMENTS])
+
+# Rows of A that share a moving pointer: x86 adds one, two or four times a register to an address.
+ROWS_PER_POINTER = 3
+
+
+def define_tile(module: ir.Module, size: int, width: int, rows: int, vectors: int, masks: bool = True) -> ir.Function:
+    """Define (once) the tile of `rows` x `vectors` as an internal function of the module.
+
+    Parameters
+    ----------
+    size : bytes of an element.
+    width : bytes of a vector.
+    masks : whether the CPU loads under a mask cheaply; else B must be readable in whole vectors.
+    """
+    name = f"fastnn_tile_{size}_{rows}x{vectors}"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, TYPE, name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    function.attributes.add("nounwind")
+    for value, argument in zip(function.args, ARGUMENTS, strict=True):
+        value.name = argument
+    _Tile(function, size, width, rows, vectors, masks).emit()
+    return function
+
+
+class _Tile:
+    """Emits the body of one tile."""
+
+    def __init__(self, function: ir.Function, size: int, width: int, rows: int, vectors: int, masks: bool) -> None:
+        self.builder = ir.IRBuilder(function.append_basic_block("start"))
+        self.vector = Vectors(self.builder, size, width)
+        self.rows, self.vectors, self.masks = rows, vectors, masks
+        self.cells = [(m, q) for m in range(rows) for q in range(vectors)]
+        self.args = dict(zip(ARGUMENTS, function.args, strict=True))
+        self.mask = self.vector.mask(self.args["last"])
+
+    def block(self, name: str) -> ir.Block:
+        return self.builder.append_basic_block(name)
+
+    def edge(self, q: int) -> Value | None:
+        """The mask of vector q of a row: only the last one has any."""
+        return self.mask if q == self.vectors - 1 else None
+
+    def rows_of(self, base: Value, step: Value) -> list[Value]:
+        """The address of every row of an operand."""
+        rows = [base]
+        for _ in range(self.rows - 1):
+            rows.append(self.vector.at(rows[-1], step))
+        return rows
+
+    def cell(self, rows: list[Value], m: int, q: int) -> Value:
+        """The address of vector q in row m of an operand."""
+        return self.vector.at(rows[m], q * self.vector.width) if q else rows[m]
+
+    def emit(self) -> None:
+        self.c_rows = self.rows_of(self.args["c"], self.args["c_row"])
+        self.finish(self.chain(self.first()))
+
+    def first(self) -> list[Value]:
+        """The accumulators' first values: C or zero."""
+        b, v, args = self.builder, self.vector, self.args
+        next_rows = self.rows_of(args["c_next"], args["c_row"])
+        for m, q in self.cells:
+            v.prefetch(self.cell(next_rows, m, q), write=True)
+        start, from_c, ready = b.block, self.block("from_c"), self.block("ready")
+        b.cbranch(b.icmp_signed("!=", args["accumulate"], I64(0)), from_c, ready)
+        b.position_at_end(from_c)
+        old = [v.load(self.cell(self.c_rows, m, q), self.edge(q)) for m, q in self.cells]
+        b.branch(ready)
+        b.position_at_end(ready)
+        return [self.merge((v.zero, start), (value, from_c)) for value in old]
+
+    def merge(self, *incoming: tuple[Value, ir.Block]) -> Value:
+        """A phi of values that come from different blocks."""
+        phi = self.builder.phi(incoming[0][0].type)
+        for value, block in incoming:
+            phi.add_incoming(value, block)
+        return phi
+
+    def chain(self, sums: list[Value]) -> list[Value]:
+        """Add the products of all k, in order, to each accumulator."""
+        b, v, args = self.builder, self.vector, self.args
+        starts = self.rows_of(args["a"], args["a_row"])[::ROWS_PER_POINTER]
+        before, head, done = b.block, self.block("k"), self.block("k_done")
+        b.cbranch(b.icmp_signed(">", args["k"], I64(0)), head, done)
+        b.position_at_end(head)
+        left, row_b = b.phi(I64), b.phi(POINTER)
+        rows_a = [b.phi(POINTER) for _ in starts]
+        accumulators = [b.phi(v.type) for _ in sums]
+        new = list(accumulators)
+        vectors = [
+            v.load(v.at(row_b, q * v.width), self.edge(q) if self.masks else None) for q in range(self.vectors)
+        ]
+        moving = [v.opaque(p) for p in rows_a]
+        for m in range(self.rows):
+            skip = m % ROWS_PER_POINTER
+            offset = b.mul(args["a_row"], I64(skip)) if skip else I64(0)
+            at = v.at(moving[m // ROWS_PER_POINTER], offset)
+            element = v.splat(v.load_element(at))
+            for q in range(self.vectors):
+                i = m * self.vectors + q
+                new[i] = v.fma(element, vectors[q], new[i])
+        then = b.sub(left, I64(1))
+        moves = [(left, args["k"], then), (row_b, args["b"], v.at(row_b, args["b_step"]))]
+        moves += [
+            (p, s, v.at(q, args["a_step"])) for p, s, q in zip(rows_a, starts, moving, strict=True)
+        ]
+        moves += zip(accumulators, sums, new, strict=True)
+        for phi, at_first, next_time in moves:
+            phi.add_incoming(at_first, before)
+            phi.add_incoming(next_time, head)
+        b.cbranch(b.icmp_signed(">", then, I64(0)), head, done)
+        b.position_at_end(done)
+        return [self.merge((x, before), (y, head)) for x, y in zip(sums, new, strict=True)]
+
+    def finish(self, sums: list[Value]) -> None:
+        """The epilogue that the caller chose, with stores of its own: values that meet again would cost moves."""
+        b = self.builder
+        plain, more, add, gate = (self.block(name) for name in ("plain", "more", "add", "gate"))
+        kind = self.args["epilogue"]
+        b.cbranch(b.icmp_signed("==", kind, I64(NONE)), plain, more)
+        b.position_at_end(more)
+        b.cbranch(b.icmp_signed("==", kind, I64(GATE)), gate, add)
+        for block, values in ((plain, lambda x: x), (add, self.biased), (gate, self.gated)):
+            b.position_at_end(block)
+            for (m, q), value in zip(self.cells, values(sums), strict=True):
+                self.vector.store(value, self.cell(self.c_rows, m, q), self.edge(q))
+            b.ret_void()
+
+    def biased(self, sums: list[Value]) -> list[Value]:
+        """Add a row to each row, then cut off below zero; either may be left out, by operands that change nothing."""
+        b, v, kind = self.builder, self.vector, self.args["epilogue"]
+        # x + -0.0 is x for every x
+        nothing, before, load, ready = v.splat_constant(-0.0), b.block, self.block("load_row"), self.block("row_ready")
+        b.cbranch(b.icmp_signed("==", kind, I64(RELU)), ready, load)
+        b.position_at_end(load)
+        loaded = [v.load(v.at(self.args["e"], q * v.width), self.edge(q)) for q in range(self.vectors)]
+        b.branch(ready)
+        b.position_at_end(ready)
+        row = [self.merge((nothing, before), (x, load)) for x in loaded]
+        # ordered comparison: a NaN stays; nothing but minus infinity itself is as low as minus infinity
+        floor = b.select(b.icmp_signed("==", kind, I64(BIAS)), v.splat_constant(float("-inf")), v.zero)
+        added = [b.fadd(x, row[q]) for (_, q), x in zip(self.cells, sums, strict=True)]
+        return [b.select(b.fcmp_ordered("<=", x, floor), floor, x) for x in added]
+
+    def gated(self, sums: list[Value]) -> list[Value]:
+        """Clear the sums where e, an array like C, is not positive (a NaN lets them pass, as in `relu_backward`)."""
+        b, v = self.builder, self.vector
+        rows = self.rows_of(self.args["e"], self.args["e_row"])
+        out = []
+        for (m, q), x in zip(self.cells, sums, strict=True):
+            y = v.load(self.cell(rows, m, q), self.edge(q))
+            out.append(b.select(b.fcmp_ordered("<=", y, v.zero), v.zero, x))
+        return out

@@ -1,0 +1,366 @@
+// The thread team: persistent threads that claim the chunks of a phase. See design.md's "Team".
+//
+// A. A seat is one thread's place: seat 0 is the caller's, the others belong to workers. A phase is shared over `width`
+//    seats; seat i's share is chunks [chunks*i/width, chunks*(i+1)/width), the same share for the same data in every
+//    phase, so that what a core has in its cache stays useful. A thread takes from its own share first, then from others'.
+// B. A seat's word is 48 bits of epoch (the phase's number, which never recurs) and 16 bits of chunks of its share that
+//    nobody has claimed yet. The caller opens a phase by storing the words; a claim is one compare-exchange that lowers
+//    the count. The exchange looks at the word alone. Its success proves that the phase is open and stays open until the
+//    claimed chunks are reported done, because the caller waits for them: only then is the phase's descriptor read. A
+//    thread that was preempted between load and exchange finds another epoch, or no chunks left, and has read nothing.
+// C. The caller claims chunks too, until none are left, and then waits for those that others have claimed. So a worker
+//    that sleeps, or that the system has put aside, delays nothing but a chunk it holds, and no wake-up can be lost that
+//    anyone waits for: waking workers is a question of speed alone.
+// D. One caller at a time has the team (`enter`); another one does not wait but runs its chunks alone.
+// E. A team is never destroyed. Workers end with the process; a forked child forgets the inherited team and builds its
+//    own; fewer threads means narrower phases, and the workers beyond them sleep.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <utility>
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#include <signal.h>
+#define FASTNN_POSIX 1
+#endif
+
+#include "phase.h"
+#include "recording.h"
+#include "scratch.h"
+#include "spin.h"
+
+namespace fastnn {
+
+// Nanoseconds, measured: docs/decisions/thread-team.md.
+constexpr std::int64_t SHARE_NS = 2'000;    // work that a thread must bring to a phase to take part in it
+constexpr std::int64_t CLAIM_NS = 1'000;    // work that one claim takes, at least, where a share has it
+constexpr std::int64_t WAKE_NS = 100'000;   // work that must be at hand for each thread that is woken or started
+constexpr std::int64_t IDLE_NS = 200'000;   // how long a worker spins for the next phase before it sleeps
+constexpr std::int64_t FINISH_NS = 500'000; // how long the caller spins for the last chunks before it sleeps
+
+struct Settings {
+  std::atomic<int> threads{1};            // for callers that set no number of their own
+  std::atomic<int> cpus{1};               // that this process may use: workers beyond them do not spin
+  std::atomic<bool> may_spin{true};       // false under a CPU quota, which spinning would use up
+  std::atomic<bool> recording{false};
+  std::atomic<int> starts_allowed{-1};    // tests: how many more threads can be started; -1: no limit
+  std::atomic<void (*)(int wanted, int got)> on_fewer{nullptr};  // told, once, that threads could not be started
+};
+inline Settings settings;
+
+// The calling thread's own number of threads (`with fastnn.threads(n)`); 0: the process's.
+inline thread_local int own_threads = 0;
+
+// How many threads a phase keeps busy, of those allowed.
+inline int useful_threads(const Phase& phase, int threads) {
+  if (phase.chunks > MAX_CHUNKS) return 1;
+  return static_cast<int>(std::min<std::int64_t>({threads, phase.chunks, phase.work / SHARE_NS}));
+}
+
+class Team {
+ public:
+  static Team& current();
+
+  bool enter() { return !busy_.load(std::memory_order_relaxed) && !busy_.exchange(true, std::memory_order_acquire); }
+  void leave() { busy_.store(false, std::memory_order_release); }
+
+  // Runs phases[i] on `width` threads, of a run of n phases on up to `threads`; false (and nothing done) where the
+  // workers sleep and waking them does not pay. Only between enter and leave.
+  bool share(const Phase* phases, int i, int n, int threads, int width, void* scratch, bool timed);
+
+  // The most threads that can be had, known since a start has failed.
+  int limit() const { return limit_.load(std::memory_order_relaxed); }
+  void retry_starts() { limit_.store(MAX_THREADS, std::memory_order_relaxed); }
+  int started() const { return started_.load(std::memory_order_relaxed); }
+  std::int64_t wakes() const { return wakes_.load(std::memory_order_relaxed); }
+
+  Recorder recorder;
+
+ private:
+  struct alignas(64) Seat {
+    std::atomic<std::uint64_t> word{0};
+    alignas(64) std::atomic<std::uint32_t> asleep{0};
+    std::int64_t busy_ns = 0, ran = 0;  // written by the seat's thread while it holds a claim of a timed phase
+  };
+  struct Claim {
+    std::int64_t left, take;  // chunks of the share that were unclaimed before, and how many of them are now claimed
+  };
+  struct Crew {
+    int awake, to_raise;
+  };
+  struct Descriptor {
+    Phase phase;
+    int width;
+    bool timed;
+  };
+  static constexpr std::uint64_t LEFT = 0xffff;
+  static constexpr std::uint32_t CALLER_ASLEEP = std::uint32_t{1} << 31;
+
+  static std::int64_t boundary(std::int64_t chunks, int seat, int width) { return chunks * seat / width; }
+  bool claim(Seat& seat, Claim& claimed);
+  void execute(Seat& mine, int from, const Claim& claimed, void* scratch);
+  bool work(int me, void* scratch);
+  void serve(int me, const Scratch& scratch);
+  bool start();
+  Crew muster(const Phase* phases, int i, int n, int threads, int width);
+  void raise(int count, int width);
+  void report(std::uint32_t done);
+  void wait_for_claimed();
+  void record(std::int64_t start_ns);
+
+  alignas(64) std::atomic<std::uint32_t> unfinished_{0};  // chunks of the open phase not reported done; CALLER_ASLEEP
+  alignas(64) std::atomic<int> width_{1};                 // of the open phase, ahead of a claim: where to look for chunks
+  std::atomic<std::uint32_t> grain_{1};                   // chunks that a claim takes
+  Descriptor now_{};                                      // the open phase: read by those who hold a claim in it
+  alignas(64) std::atomic<bool> busy_{false};
+  std::uint64_t epoch_ = 0;
+  std::int64_t owed_ = 0, last_ns_ = 0;  // work done lately that workers could have shared, and when it was done
+  std::atomic<int> started_{1}, limit_{MAX_THREADS};
+  std::atomic<std::int64_t> wakes_{0};
+  std::array<Seat, MAX_THREADS> seats_;
+};
+
+inline bool Team::claim(Seat& seat, Claim& claimed) {
+  std::uint64_t seen = seat.word.load(std::memory_order_acquire);
+  while (const std::uint64_t left = seen & LEFT) {
+    const std::uint64_t take = std::min<std::uint64_t>(left, grain_.load(std::memory_order_relaxed));
+    if (seat.word.compare_exchange_weak(seen, seen - take, std::memory_order_acq_rel, std::memory_order_acquire)) {
+      claimed = {static_cast<std::int64_t>(left), static_cast<std::int64_t>(take)};
+      return true;
+    }
+  }
+  return false;
+}
+
+inline void Team::execute(Seat& mine, int from, const Claim& claimed, void* scratch) {
+  const Phase& phase = now_.phase;
+  const std::int64_t first = boundary(phase.chunks, from + 1, now_.width) - claimed.left;
+  if (!now_.timed) {
+    phase.kernel(phase.args, first, first + claimed.take, scratch);
+    return;
+  }
+  const std::int64_t start = now_ns();
+  phase.kernel(phase.args, first, first + claimed.take, scratch);
+  mine.busy_ns += now_ns() - start;
+  mine.ran += claimed.take;
+}
+
+// Runs chunks until there are none to claim; returns whether there were any.
+inline bool Team::work(int me, void* scratch) {
+  const int width = width_.load(std::memory_order_acquire);
+  if (me >= width) return false;  // this phase was not meant to have so many threads
+  bool any = false;
+  for (int k = 0; k < width; k++) {
+    const int from = (me + k) % width;
+    std::uint32_t done = 0;
+    for (Claim claimed; claim(seats_[from], claimed); done += static_cast<std::uint32_t>(claimed.take)) {
+      execute(seats_[me], from, claimed, scratch);
+    }
+    if (done != 0) report(done);  // from here on the descriptor may change
+    any |= done != 0;
+  }
+  return any;
+}
+
+inline void Team::report(std::uint32_t done) {
+  if (unfinished_.fetch_sub(done, std::memory_order_acq_rel) - done == CALLER_ASLEEP) unfinished_.notify_one();
+}
+
+inline void Team::wait_for_claimed() {
+  const auto finished = [this] { return unfinished_.load(std::memory_order_acquire) == 0; };
+  const bool spare = settings.may_spin.load(std::memory_order_relaxed) &&
+                     now_.width <= settings.cpus.load(std::memory_order_relaxed);
+  if (spin(spare ? FINISH_NS : FINISH_NS / 50, finished)) return;
+  std::uint32_t seen = unfinished_.fetch_or(CALLER_ASLEEP, std::memory_order_acq_rel) | CALLER_ASLEEP;
+  while (seen != CALLER_ASLEEP) {
+    unfinished_.wait(seen, std::memory_order_acquire);
+    seen = unfinished_.load(std::memory_order_acquire);
+  }
+}
+
+inline bool Team::share(const Phase* phases, int i, int n, int threads, int width, void* scratch, bool timed) {
+  const Crew crew = muster(phases, i, n, threads, width);
+  if (crew.awake + crew.to_raise == 0) return false;
+  const Phase& phase = phases[i];
+  const std::int64_t start = timed ? now_ns() : 0;
+  now_ = {phase, width, timed};
+  grain_.store(static_cast<std::uint32_t>(std::max<std::int64_t>(1, CLAIM_NS * phase.chunks / phase.work)),
+               std::memory_order_relaxed);
+  width_.store(width, std::memory_order_release);
+  unfinished_.store(static_cast<std::uint32_t>(phase.chunks), std::memory_order_relaxed);
+  epoch_++;
+  for (int seat = width - 1; seat >= 0; seat--) {
+    const auto chunks = boundary(phase.chunks, seat + 1, width) - boundary(phase.chunks, seat, width);
+    seats_[seat].word.store(epoch_ << 16 | static_cast<std::uint64_t>(chunks), std::memory_order_release);
+  }
+  if (crew.to_raise > 0) raise(crew.to_raise, width);
+  work(0, scratch);
+  wait_for_claimed();
+  if (timed) record(start);
+  return true;
+}
+
+// Counts the phase's workers that are awake, and how many others the work at hand pays for.
+inline Team::Crew Team::muster(const Phase* phases, int i, int n, int threads, int width) {
+  const int started = std::min(this->started(), width);
+  int awake = 0;
+  for (int seat = 1; seat < started; seat++) awake += !seats_[seat].asleep.load(std::memory_order_relaxed);
+  if (awake == width - 1) return {awake, 0};
+
+  std::int64_t at_hand = phases[i].work;
+  if (settings.may_spin.load(std::memory_order_relaxed)) {
+    // Workers that are woken stay awake for the rest of this run, and for the next runs if they come soon.
+    for (int later = i + 1; later < n; later++) {
+      if (useful_threads(phases[later], threads) > 1) at_hand += phases[later].work;
+    }
+    const std::int64_t now = now_ns();
+    if (now - last_ns_ > IDLE_NS) owed_ = 0;
+    at_hand += owed_;
+    owed_ = at_hand >= WAKE_NS ? 0 : owed_ + phases[i].work;
+    last_ns_ = now + phases[i].work;
+  }
+  return {awake, static_cast<int>(std::min<std::int64_t>(width - 1 - awake, at_hand / WAKE_NS))};
+}
+
+// Wakes or starts `count` of the open phase's workers.
+inline void Team::raise(int count, int width) {
+  for (int seat = 1; seat < width && count > 0; seat++) {
+    if (seat >= started()) {
+      if (!start()) return;
+      count--;
+    } else if (seats_[seat].asleep.load(std::memory_order_relaxed) &&
+               seats_[seat].asleep.exchange(0, std::memory_order_seq_cst)) {
+      seats_[seat].asleep.notify_one();
+      wakes_.fetch_add(1, std::memory_order_relaxed);
+      count--;
+    }
+  }
+}
+
+// A worker's life.
+inline void Team::serve(int me, const Scratch& scratch) {
+  Seat& mine = seats_[me];
+  const auto called = [&mine] { return (mine.word.load(std::memory_order_acquire) & LEFT) != 0; };
+  for (;;) {
+    while (work(me, scratch.get())) {
+    }
+    const bool spare = settings.may_spin.load(std::memory_order_relaxed) &&
+                       me < settings.cpus.load(std::memory_order_relaxed);
+    if (!spin(spare ? IDLE_NS : 0, called)) {
+      mine.asleep.store(1, std::memory_order_seq_cst);
+      if (!called()) mine.asleep.wait(1, std::memory_order_seq_cst);
+      mine.asleep.store(0, std::memory_order_relaxed);
+    }
+  }
+}
+
+// Starts the next worker. Signals are the business of Python's threads: workers block all but those of a fault.
+inline bool Team::start() {
+  const int me = started();
+  if (me >= limit()) return false;
+#ifdef FASTNN_POSIX
+  sigset_t blocked, before;
+  sigfillset(&blocked);
+  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP}) sigdelset(&blocked, fault);
+  pthread_sigmask(SIG_SETMASK, &blocked, &before);
+#endif
+  bool running = false;
+  try {
+    auto scratch = std::make_unique<Scratch>();
+    const int allowed = settings.starts_allowed.load(std::memory_order_relaxed);
+    if (scratch->get() != nullptr && allowed != 0) {
+      std::thread([this, me, scratch = std::move(scratch)] { serve(me, *scratch); }).detach();
+      settings.starts_allowed.store(std::max(allowed - 1, -1), std::memory_order_relaxed);
+      running = true;
+    }
+  } catch (...) {  // no thread or no memory: fewer threads
+  }
+#ifdef FASTNN_POSIX
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+#endif
+  if (running) {
+    started_.store(me + 1, std::memory_order_relaxed);
+  } else {
+    limit_.store(me, std::memory_order_relaxed);
+  }
+  return running;
+}
+
+inline void Team::record(std::int64_t start_ns) {
+  const Phase& phase = now_.phase;
+  PhaseRecord made{phase.tag, phase.kernel, start_ns, now_ns(), phase.chunks, {}, {}};
+  for (int seat = 0; seat < started(); seat++) {  // a worker may have come from a wider phase just before
+    if (seat >= now_.width && seats_[seat].ran == 0) continue;
+    made.busy_ns.push_back(std::exchange(seats_[seat].busy_ns, 0));
+    made.ran.push_back(std::exchange(seats_[seat].ran, 0));
+  }
+  recorder.add(std::move(made));
+}
+
+inline Team& Team::current() {
+  static std::atomic<Team*> team{nullptr};
+#ifdef FASTNN_POSIX
+  // A child has none of its parent's workers, and another thread may have had the team when the process forked.
+  [[maybe_unused]] static const int registered =
+      pthread_atfork(nullptr, nullptr, [] { team.store(nullptr, std::memory_order_relaxed); });
+#endif
+  Team* found = team.load(std::memory_order_acquire);
+  if (found == nullptr) {
+    Team* made = new Team;
+    if (team.compare_exchange_strong(found, made, std::memory_order_acq_rel)) return *made;
+    delete made;
+  }
+  return *found;
+}
+
+inline int get_num_threads() {
+  const int wanted = own_threads != 0 ? own_threads : settings.threads.load(std::memory_order_relaxed);
+  return std::min(wanted, Team::current().limit());
+}
+
+// Sets the process's number of threads, 1 to MAX_THREADS. It takes effect with the next phase, and never ends a thread.
+inline void set_num_threads(int threads) {
+  settings.threads.store(std::clamp(threads, 1, MAX_THREADS), std::memory_order_relaxed);
+  Team::current().retry_starts();
+}
+
+inline void run_alone(const Phase& phase, void* scratch, bool timed) {
+  const std::int64_t start = timed ? now_ns() : 0;
+  phase.kernel(phase.args, 0, phase.chunks, scratch);
+  if (!timed) return;
+  const std::int64_t end = now_ns();
+  Team::current().recorder.add({phase.tag, phase.kernel, start, end, phase.chunks, {end - start}, {phase.chunks}});
+}
+
+// Runs the phases one after the other; returns when the last is done. From any thread, without the GIL; no exception
+// leaves it. Kernels must not call it (if one does, its chunks run alone).
+inline void run(const Phase* phases, int n) noexcept {
+  const bool timed = settings.recording.load(std::memory_order_relaxed);
+  const ScratchLease scratch;
+  Team& team = Team::current();
+  const int limit = team.limit();
+  const int threads = get_num_threads();
+  bool entered = false;
+  for (int i = 0; i < n; i++) {
+    const int width = useful_threads(phases[i], threads);
+    if (width > 1 && (entered || (entered = team.enter())) &&
+        team.share(phases, i, n, threads, width, scratch.get(), timed)) {
+      continue;
+    }
+    if (phases[i].chunks > 0) run_alone(phases[i], scratch.get(), timed);
+  }
+  if (entered) team.leave();
+  if (team.limit() < limit) {
+    static std::atomic<bool> told{false};
+    const auto tell = settings.on_fewer.load(std::memory_order_acquire);
+    if (tell != nullptr && !told.exchange(true)) tell(threads, team.limit());
+  }
+}
+
+}  // namespace fastnn

@@ -1,0 +1,17 @@
+"""What fastnn raises.
+
+Where PyTorch raises RuntimeError and NumPy raises ValueError or TypeError for the same mistake, the error here is
+both, so that code written for either catches it.
+"""
+
+
+class ShapeError(ValueError, RuntimeError):
+    """Shapes that do not go together."""
+
+
+class DTypeError(TypeError, RuntimeError):
+    """An element type that the op does not take, or types that do not go together."""
+
+
+class GraphError(RuntimeError, ValueError):
+    """A backward pass that the recorded graph cannot give."""

@@ -1,0 +1,26 @@
+"""Layers and losses with torch's names, arguments, defaults and state."""
+
+from fastnn.nn import functional
+from fastnn.nn.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from fastnn.nn.container import Sequential
+from fastnn.nn.flatten import Flatten
+from fastnn.nn.linear import Identity, Linear
+from fastnn.nn.loss import CrossEntropyLoss
+from fastnn.nn.module import Module
+from fastnn.nn.parameter import Parameter
+
+__all__ = [
+    "CrossEntropyLoss",
+    "Flatten",
+    "Identity",
+    "Linear",
+    "LogSoftmax",
+    "Module",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+    "functional",
+]

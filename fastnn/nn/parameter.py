@@ -1,0 +1,50 @@
+"""Parameter: a Tensor that a Module trains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn._runtime.memory import empty
+from fastnn._runtime.tensor import TensorBase
+from fastnn.tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A Tensor that registers itself when it is assigned to a Module's attribute.
+
+    Parameters
+    ----------
+    data : Tensor or array whose memory the parameter takes over.
+    requires_grad : whether it is trained.
+    """
+
+    def __new__(cls, data: Any = None, requires_grad: bool = True) -> Parameter:
+        """Make a parameter that shares `data`'s memory."""
+        self: Parameter = super().__new__(cls)
+        if data is None:
+            data = np.empty(0, np.float32)
+        self._set_array(data.array if isinstance(data, TensorBase) else np.asarray(data))
+        if requires_grad:
+            self.requires_grad = True
+        return self
+
+    def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
+        super().__init__()
+
+    def __repr__(self) -> str:
+        return "Parameter containing:\n" + super().__repr__()
+
+
+def uniform(shape: tuple[int, ...], bound: float, dtype: npt.DTypeLike | None, transposed: bool = False) -> Parameter:
+    """A parameter drawn from U(-bound, bound); `transposed` puts the first axis innermost in memory."""
+    from fastnn.random import default_generator
+
+    wanted = np.dtype(np.float32 if dtype is None else dtype)
+    memory = empty(shape[::-1] if transposed else shape, wanted)
+    # drawn in C order of the logical shape, so that the layout does not change the numbers
+    view = memory.T if transposed else memory
+    view[...] = default_generator().uniform(-bound, bound, size=shape)
+    return Parameter(view)

@@ -1,0 +1,424 @@
+"""One declaration an op: shapes, reference, lowering, FLOPs, sample cases.
+
+From it follow the shape checks, the error texts, the allocation, the tests, the gradient checks and the benchmarks.
+The compiled base class dispatches calls; what stands here runs once for each signature.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn._kernels import jit
+from fastnn._runtime.recipe import Recipe
+from fastnn._runtime.tensor import Primitive, get_backend, register
+from fastnn.errors import DTypeError, ShapeError
+from fastnn.ops.lowering import Array, Lowering, Phase
+
+KERNEL_DTYPES = ("float32", "float64")
+NUMPY_BACKEND = 1
+
+Shape = tuple[int, ...]
+ShapeRule = Callable[[str, dict[str, Shape | None], dict[str, Any]], Sequence[Shape]]
+
+
+class Place(NamedTuple):
+    """An input or output in a shape specification."""
+
+    name: str
+    dims: tuple[str, ...] | None  # None: any shape
+    optional: bool
+
+
+def parse_places(text: str) -> list[Place]:
+    """Read ``x:(N,K) b:(M)? y:(...)`` into places. Dims are symbols, numbers, or a leading ``*`` for any axes."""
+    places = []
+    for name, dims, mark in re.findall(r"(\w+):\(([^)]*)\)(\??)", text):
+        names = None if dims.strip() == "..." else tuple(d.strip() for d in dims.split(",") if d.strip())
+        places.append(Place(name, names, mark == "?"))
+    return places
+
+
+class Spec:
+    """The shapes of an op's inputs and outputs: ``x:(*,K) w:(M,K) b:(M)? -> y:(*,M); saved:(*)``."""
+
+    def __init__(self, text: str) -> None:
+        inputs, _, outputs = text.partition("->")
+        returned, _, extra = outputs.partition(";")
+        self.text = text
+        self.inputs = parse_places(inputs)
+        self.returned = parse_places(returned)
+        self.outputs = self.returned + parse_places(extra)
+        self.open = any(place.dims is None for place in self.inputs + self.outputs)
+
+    def bind(self, op: str, shapes: Mapping[str, Shape | None]) -> dict[str, Any]:
+        """Find each symbol's extent; ShapeError where two inputs disagree."""
+        sizes: dict[str, Any] = {}
+        source: dict[str, str] = {}
+        for place in self.inputs:
+            shape = shapes[place.name]
+            if shape is None or place.dims is None:
+                continue
+            star = place.dims[:1] == ("*",)
+            dims = place.dims[1:] if star else place.dims
+            if len(shape) < len(dims) or (not star and len(shape) != len(dims)):
+                wanted = f"at least {len(dims)}" if star else str(len(dims))
+                raise ShapeError(
+                    f"{op}: {place.name} must have {wanted} axes, ({', '.join(place.dims)}), got {shape}"
+                )
+            bound = list(zip(dims, shape[len(shape) - len(dims) :], strict=True))
+            if star:
+                bound.append(("*", shape[: len(shape) - len(dims)]))  # type: ignore[arg-type]
+            for symbol, extent in bound:
+                known = int(symbol) if symbol.isdigit() else sizes.get(symbol)
+                if known is None:
+                    sizes[symbol] = extent
+                    source[symbol] = place.name
+                elif known != extent:
+                    other = source.get(symbol)
+                    wanted = self.describe(place.dims, sizes)
+                    because = f" to match {other} {shapes[other]}" if other else ""
+                    raise ShapeError(f"{op}: {place.name} must have shape {wanted}{because}, got {shape}")
+        return sizes
+
+    @staticmethod
+    def describe(dims: Sequence[str], sizes: Mapping[str, Any]) -> str:
+        """Dims with the extents that are known: ``(M, 784)``."""
+        words: list[str] = []
+        for dim in dims:
+            if dim == "*":
+                words += [str(extent) for extent in sizes["*"]] if "*" in sizes else ["*"]
+            else:
+                words.append(str(sizes.get(dim, dim)))
+        return "(" + ", ".join(words) + ("," if len(words) == 1 else "") + ")"
+
+    def resolve(self, place: Place, sizes: Mapping[str, Any]) -> Shape:
+        """The shape of an output."""
+        shape: list[int] = []
+        for dim in place.dims or ():
+            if dim == "*":
+                shape += sizes["*"]
+            else:
+                shape.append(int(dim) if dim.isdigit() else sizes[dim])
+        return tuple(shape)
+
+
+class Saved:
+    """What a reference's backward sees.
+
+    Attributes
+    ----------
+    saved : arrays by name. shapes : the forward pass's shapes by name. needs : whether an input's gradient is wanted.
+    attrs : the op's attributes. cells : the op's hyper-parameters.
+    """
+
+    def __init__(
+        self,
+        saved: dict[str, np.ndarray],
+        shapes: dict[str, Any],
+        needs: dict[str, bool],
+        attrs: dict[str, Any],
+        cells: dict[str, float],
+    ) -> None:
+        self.saved, self.shapes, self.needs, self.attrs, self.cells = saved, shapes, needs, attrs, cells
+
+
+def _symbolic(arrays: Iterable[np.ndarray | None]) -> list[Array | None]:
+    return [
+        None
+        if a is None
+        else Array(i, a.shape, tuple(s // a.itemsize if a.itemsize else 0 for s in a.strides), str(a.dtype))
+        for i, a in enumerate(arrays)
+    ]
+
+
+def _resolve(phases: Sequence[Phase]) -> Callable[[Phase], int]:
+    """Compile what is missing in one go; then give each phase's kernel address."""
+    jit.prepare([(phase.kernel, dict(phase.static)) for phase in phases])
+    return lambda phase: jit.address(phase.kernel, **dict(phase.static))
+
+
+class Op(Primitive):
+    """An operation on arrays or Tensors.
+
+    Parameters
+    ----------
+    name : what errors and the table of ops call it.
+    shapes : specification, see `Spec`; with ``(...)`` shapes, `rule` checks them.
+    reference : NumPy functions. The forward one takes the inputs (None where left out), then attributes and cells by
+        name, and gives the outputs; the backward one takes a `Saved` and the gradients of the returned outputs, and
+        gives one gradient (or None) an input.
+    lower : functions that append phases, or give NotImplemented where the reference serves. The forward one takes a `Lowering` and the inputs as symbolic arrays and
+        gives the outputs; the backward one takes a `Lowering` and the outputs' gradients.
+    saves : inputs and outputs that backward needs.
+    attributes : compile-time options with their defaults; part of the signature.
+    cells : float hyper-parameters with their defaults; never part of the signature.
+    integer : inputs that are indices or labels and keep their dtype.
+    rule : shapes of inputs and attributes to shapes of the outputs, raising ShapeError.
+    check : function of the attributes (a dict) that raises on a bad one and returns the normal form.
+    floating : integers become the default float first (float32 for Tensors, float64 for arrays).
+    promotes : Tensors of different dtypes are promoted as torch does; else they are an error.
+    elementwise : each output element depends on the input elements at its place alone.
+    result : dtype of the outputs in a reference call, where it is not that of the inputs.
+    flops, cases, bench : FLOPs of a call from its symbols; sample sizes for tests and for benchmarks.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        shapes: str,
+        reference: tuple[Callable[..., Any], Callable[..., Any] | None],
+        lower: tuple[Callable[..., Any], Callable[..., Any] | None] | None = None,
+        saves: Sequence[str] = (),
+        attributes: Mapping[str, Any] | None = None,
+        cells: Mapping[str, float] | None = None,
+        integer: Sequence[str] = (),
+        rule: ShapeRule | None = None,
+        check: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        floating: bool = False,
+        promotes: bool = False,
+        elementwise: bool = False,
+        result: str | None = None,
+        flops: Callable[..., float] | None = None,
+        cases: Sequence[dict[str, Any]] = (),
+        bench: Sequence[dict[str, Any]] = (),
+        doc: str = "",
+    ) -> None:
+        self.spec = Spec(shapes)
+        names = [place.name for place in self.spec.inputs]
+        outputs = [place.name for place in self.spec.outputs]
+        super().__init__(
+            name,
+            names,
+            [place.name for place in self.spec.inputs if place.optional],
+            [n for n in names if n not in integer],
+            attributes or {},
+            cells or {},
+            len(self.spec.returned),
+            [names.index(s) for s in saves if s in names],
+            [outputs.index(s) for s in saves if s not in names],
+            reference[1] is not None,
+            elementwise,
+        )
+        # the compiled side saves inputs first, then outputs
+        self.saves = [s for s in saves if s in names] + [s for s in saves if s not in names]
+        self.reference, self.lower = reference, lower
+        self.integer, self.rule, self.check = tuple(integer), rule, check
+        self.floating, self.promotes, self.result = floating, promotes, result
+        self.flops, self.cases, self.bench = flops, tuple(cases), tuple(bench)
+        self.elementwise_op = elementwise
+        self.__doc__ = f"{doc or (reference[0].__doc__ or name)}\n\nShapes: ``{shapes}``"
+        register(self)
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}: {self.spec.text}>"
+
+    def _check_attributes(self, attributes: tuple[Any, ...]) -> tuple[Any, ...]:
+        if self.check is not None:
+            named = self.check(dict(zip(self.attribute_names, attributes, strict=True)))
+            attributes = tuple(named[n] for n in self.attribute_names)
+        try:
+            hash(attributes)
+        except TypeError:
+            raise TypeError(f"{self.name}: attributes must be plain values, got {attributes}") from None
+        return attributes
+
+    # -- arguments that do not go together as they come
+
+    def _promote(self, given: list[Any], arrays: list[np.ndarray | None], tensors: bool) -> list[np.ndarray | None]:
+        """Give the inputs that share a dtype that dtype: torch's rules for Tensors, NumPy's for arrays."""
+        names = [n for n in self.input_names if n not in self.integer]
+        own = dict(zip(self.input_names, arrays, strict=True))
+        came = dict(zip(self.input_names, given, strict=True))
+        operands = [own[n] if own[n] is not None else came[n] for n in names if came[n] is not None]
+        for n, array in own.items():
+            if array is not None and array.dtype.kind not in "biufc":
+                raise DTypeError(f"{self.name}: {n} must hold numbers, got dtype {array.dtype}")
+        if tensors and not self.promotes:
+            kinds = {str(o.dtype): n for n in reversed(names) if isinstance(o := own[n], np.ndarray)}
+            if len(kinds) > 1:
+                (one, first), (two, second) = list(kinds.items())[::-1][:2]
+                raise DTypeError(f"{self.name}: {second} must have dtype {one} to match {first}, got {two}")
+        dtype = torch_result_type(operands) if tensors else np.result_type(*operands)
+        if self.floating and dtype.kind not in "fc":
+            dtype = np.dtype(np.float32 if tensors else np.float64)
+        ready: list[np.ndarray | None] = []
+        for n in self.input_names:
+            if came[n] is None or n in self.integer:
+                ready.append(own[n])
+            else:
+                value = own[n]
+                array = np.asarray(came[n] if value is None else value, dtype=dtype)
+                ready.append(array)
+        return ready
+
+    # -- once a signature
+
+    def _shapes(
+        self, arrays: list[np.ndarray | None], attributes: tuple[Any, ...]
+    ) -> tuple[dict[str, Any], list[Shape] | None]:
+        shapes = {n: None if a is None else a.shape for n, a in zip(self.input_names, arrays, strict=True)}
+        sizes = self.spec.bind(self.name, shapes)
+        if self.rule is not None:
+            return shapes, list(self.rule(self.name, shapes, dict(zip(self.attribute_names, attributes, strict=True))))
+        if self.spec.open:
+            return shapes, None
+        return shapes, [self.spec.resolve(place, sizes) for place in self.spec.outputs]
+
+    def _lower(self, arrays: list[np.ndarray | None], attributes: tuple[Any, ...], tensors: bool) -> Recipe:
+        for n, array in zip(self.input_names, arrays, strict=True):
+            if array is None:
+                continue
+            if n in self.integer and array.dtype.kind not in "iu":
+                raise DTypeError(f"{self.name}: {n} must hold integers, got dtype {array.dtype}")
+        shapes, expected = self._shapes(arrays, attributes)
+        floats = [str(a.dtype) for n, a in zip(self.input_names, arrays, strict=True) if a is not None
+                  and n not in self.integer]  # fmt: skip
+        if expected is not None and floats:
+            for shape in expected:
+                if math.prod(shape) * np.dtype(floats[0]).itemsize >= 1 << 62:
+                    raise MemoryError(f"{self.name}: a result of shape {shape} is larger than any memory")
+        recipe = None
+        if get_backend() != NUMPY_BACKEND and self.lower is not None and floats and floats[0] in KERNEL_DTYPES:
+            low = Lowering(tuple(_symbolic(arrays)), dict(zip(self.attribute_names, attributes, strict=True)))
+            low.shapes = shapes
+            outputs = _as_tuple(self.lower[0](low, *low.inputs))
+            if outputs[0] is not NotImplemented:
+                recipe = self._recipe(low, outputs, shapes)
+            if recipe is not None:
+                shapes["->"] = [(o.shape, np.dtype(o.dtype)) for o in outputs]
+                shapes |= {place.name: o.shape for place, o in zip(self.spec.outputs, outputs, strict=True)}
+        if recipe is None:
+            recipe = self._reference_recipe(arrays, shapes, floats)
+        return recipe
+
+    def _recipe(self, low: Lowering, outputs: Sequence[Array | None], shapes: dict[str, Any]) -> Recipe | None:
+        try:
+            resolve = _resolve([*low.checks, *low.phases])
+        except jit.KernelsUnavailable as error:
+            warnings.warn(f"compiled kernels cannot be used here ({error}); NumPy serves instead", RuntimeWarning)
+            from fastnn.backend import use_backend
+
+            use_backend("numpy")
+            return None
+        return Recipe(len(low.inputs), low, outputs, resolve, self.cell_names, shapes=shapes)
+
+    def _reference_recipe(
+        self, arrays: list[np.ndarray | None], shapes: dict[str, Any], floats: Sequence[str]
+    ) -> Recipe:
+        names = (*self.attribute_names, *self.cell_names)
+        count = len(self.input_names)
+        dtype = np.dtype(self.result) if self.result else (np.dtype(floats[0]) if floats else None)
+
+        def run(*values: Any) -> tuple[np.ndarray, ...]:
+            with np.errstate(all="ignore"):
+                results = _as_tuple(
+                    self.reference[0](*values[:count], **dict(zip(names, values[count:], strict=True)))
+                )
+            ready = []
+            for value in results:
+                array = np.asarray(value)
+                if dtype is not None and array.dtype != dtype and array.dtype.kind == "f" and dtype.kind == "f":
+                    array = array.astype(dtype)
+                ready.append(array)
+            if "->" not in shapes:
+                shapes["->"] = [(a.shape, a.dtype) for a in ready]
+                shapes.update({place.name: a.shape for place, a in zip(self.spec.outputs, ready, strict=True)})
+            return tuple(ready)
+
+        return Recipe(count, reference=run, shapes=shapes)
+
+    def _lower_backward(
+        self, recipe: Recipe, needs: tuple[bool, ...], gradients: list[np.ndarray | None], saved: list[np.ndarray]
+    ) -> Recipe:
+        shapes = recipe.shapes
+        needed = dict(zip(self.input_names, needs, strict=True))
+        attrs = dict(zip(self.attribute_names, recipe.attrs, strict=True))
+        count = len(gradients)
+        if recipe.reference is None and self.lower is not None and self.lower[1] is not None:
+            arrays = _symbolic([*gradients, *saved])
+            low = Lowering(tuple(arrays), attrs, shapes=shapes, needs=needed)
+            low.saved = {n: a for n, a in zip(self.saves, arrays[count:], strict=True) if a is not None}
+            outputs = _as_tuple(self.lower[1](low, *arrays[:count]))
+            if outputs[0] is not NotImplemented:
+                made = self._recipe(low, [o if n else None for o, n in zip(outputs, needs, strict=True)], {})
+                if made is not None:
+                    return made
+        assert self.reference[1] is not None
+        backward = self.reference[1]
+
+        def run(*values: Any) -> tuple[np.ndarray | None, ...]:
+            context = Saved(
+                dict(zip(self.saves, values[count : count + len(saved)], strict=True)),
+                shapes,
+                needed,
+                attrs,
+                dict(zip(self.cell_names, values[count + len(saved) :], strict=True)),
+            )
+            with np.errstate(all="ignore"):
+                results = _as_tuple(backward(context, *values[:count]))
+            dtype = next(g.dtype for g in values[:count] if g is not None)
+            return tuple(
+                None if g is None or not n else np.asarray(g, dtype=dtype)
+                for g, n in zip(results, needs, strict=True)
+            )
+
+        return Recipe(count + len(saved), reference=run)
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def broadcast(name: str, shapes: dict[str, Shape | None], attrs: dict[str, Any]) -> list[Shape]:
+    """The shape rule of elementwise ops: NumPy's broadcasting."""
+    present = {n: s for n, s in shapes.items() if s is not None}
+    try:
+        return [np.broadcast_shapes(*present.values())]
+    except ValueError:
+        words = ", ".join(f"{n} {s}" for n, s in present.items())
+        raise ShapeError(f"{name}: shapes must broadcast together, got {words}") from None
+
+
+_CATEGORIES = {"b": 0, "i": 1, "u": 1, "f": 2, "c": 3}
+
+
+def torch_result_type(operands: Sequence[Any]) -> np.dtype[Any]:
+    """The dtype that torch computes in.
+
+    Tensors with axes decide; tensors without axes and Python numbers count only where their category (bool, integer,
+    float, complex) is higher.
+    """
+    best: np.dtype[Any] | None = None
+    groups: list[list[np.dtype[Any]]] = [[], [], []]
+    for value in operands:
+        if isinstance(value, np.ndarray):
+            groups[0 if value.ndim else 1].append(value.dtype)
+        elif isinstance(value, bool):
+            groups[2].append(np.dtype(np.bool_))
+        elif isinstance(value, int):
+            groups[2].append(np.dtype(np.int64))
+        else:
+            groups[2].append(np.dtype(np.complex64 if isinstance(value, complex) else np.float32))
+    for group in groups:
+        within: np.dtype[Any] | None = None
+        for dtype in group:
+            within = dtype if within is None else _torch_promote(within, dtype)
+        if within is None:
+            continue
+        if best is None or _CATEGORIES[within.kind] > _CATEGORIES[best.kind]:
+            best = within if best is None else _torch_promote(best, within)
+    assert best is not None
+    return best
+
+
+def _torch_promote(one: np.dtype[Any], two: np.dtype[Any]) -> np.dtype[Any]:
+    if _CATEGORIES[one.kind] == _CATEGORIES[two.kind]:
+        return np.promote_types(one, two)
+    return max(one, two, key=lambda d: _CATEGORIES[d.kind])

@@ -1,0 +1,581 @@
+"""The Tensor class and what makes one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn import _numpy_views as views
+from fastnn._runtime.tensor import TensorBase, dense_copy, derived, is_grad_enabled, registered, run_backward, set_tensor_type
+from fastnn.errors import DTypeError, GraphError, ShapeError
+
+_UFUNCS = {
+    "add": "add",
+    "subtract": "subtract",
+    "multiply": "multiply",
+    "divide": "divide",
+    "true_divide": "divide",
+    "negative": "negative",
+    "matmul": "matmul",
+    "equal": "equal",
+    "not_equal": "not_equal",
+    "less": "less",
+    "less_equal": "less_equal",
+    "greater": "greater",
+    "greater_equal": "greater_equal",
+}
+
+
+def _op(name: str) -> Callable[..., Any]:
+    return registered()[name]  # type: ignore[no-any-return]
+
+
+class Tensor(TensorBase):
+    """A NumPy array that records what is done to it, with torch's methods and meaning.
+
+    A Tensor shares memory with its array in both directions: ``fastnn.from_numpy(a)`` sees later writes to ``a``,
+    ``np.asarray(t)`` is a view. The array may have any strides. Gradients accumulate in ``grad`` when ``backward`` is
+    called on something computed from a Tensor whose ``requires_grad`` is true.
+
+    Writes made through NumPy are not seen by the version check of ``backward``; writes made through Tensors are.
+
+    Make one with `fastnn.tensor` (copies) or `fastnn.from_numpy` and `fastnn.as_tensor` (share).
+    """
+
+    # -- NumPy and other libraries
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        name = _UFUNCS.get(ufunc.__name__)
+        if method == "__call__" and name is not None and not kwargs:
+            return _op(name)(*inputs)
+        arrays = [np.asarray(x) if isinstance(x, Tensor) else x for x in inputs]
+        if "out" in kwargs:
+            kwargs["out"] = tuple(np.asarray(x) if isinstance(x, Tensor) else x for x in kwargs["out"])
+        return getattr(ufunc, method)(*arrays, **kwargs)
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        if self.requires_grad:
+            raise GraphError("__dlpack__ of a Tensor that requires grad: use tensor.detach()")
+        return self.array.__dlpack__(**kwargs)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.array.__dlpack_device__()
+
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """The array itself, without a copy."""
+        if self.requires_grad and not force:
+            raise GraphError("numpy() of a Tensor that requires grad: use tensor.detach().numpy()")
+        return self.array
+
+    def item(self) -> Any:
+        """The only element, as a Python number."""
+        if self.array.size != 1:
+            raise ShapeError(f"item() needs exactly one element, got shape {self.shape}")
+        return self.array.item()
+
+    def tolist(self) -> Any:
+        """The elements as nested lists of Python numbers."""
+        return self.array.tolist()
+
+    def __bool__(self) -> bool:
+        if self.array.size != 1:
+            raise ShapeError(f"the truth value of a Tensor needs exactly one element, got shape {self.shape}")
+        return bool(self.array.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.array.dtype.kind not in "iub":
+            raise TypeError(f"only integer Tensors can be an index, got dtype {self.dtype}")
+        return int(self.item())
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a Tensor without axes")
+        return int(self.shape[0])
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.shape:
+            raise TypeError("iteration over a Tensor without axes")
+        return (self[i] for i in range(len(self)))
+
+    def __contains__(self, value: Any) -> bool:
+        return bool((self.array == value).any())
+
+    def __repr__(self) -> str:
+        body = np.array2string(self.array, separator=", ", precision=4, suppress_small=False, prefix="tensor(")
+        words = []
+        if self.dtype not in (np.float32, np.int64, np.bool_):
+            words.append(f"dtype={self.dtype}")
+        if 0 in self.shape and len(self.shape) > 1:
+            words.append(f"size={self.shape}")
+        if self.grad_fn is not None:
+            words.append(f"grad_fn=<{self.grad_fn.name()}>")
+        elif self.requires_grad:
+            words.append("requires_grad=True")
+        return f"tensor({', '.join([body, *words])})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if not self.shape and spec else format(str(self), spec)
+
+    def __reduce__(self) -> Any:
+        return _rebuild, (type(self), self.array, self.requires_grad)
+
+    def __copy__(self) -> Tensor:
+        return _rebuild(type(self), self.array, self.requires_grad)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if not self.is_leaf:
+            raise GraphError("only leaf Tensors can be deep-copied; use detach() or clone()")
+        made = memo.get(id(self))
+        if made is None:
+            made = _rebuild(type(self), dense_copy(self.array), self.requires_grad)
+            memo[id(self)] = made
+            if self.grad is not None:
+                made.grad = from_numpy(dense_copy(self.grad.array))
+        return made
+
+    # -- the tape
+
+    def backward(
+        self,
+        gradient: Tensor | npt.ArrayLike | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+    ) -> None:
+        """Add the gradients of this tensor to the ``grad`` of the leaves it came from.
+
+        Parameters
+        ----------
+        gradient : of this tensor, same shape; may be left out for a single element.
+        retain_graph : keep what the graph saved, so that backward can run through it again.
+        """
+        from fastnn.autograd import backward
+
+        backward((self,), (gradient,), retain_graph, create_graph)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Set ``requires_grad``; returns self."""
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory, outside the tape."""
+        return from_numpy(self.array)
+
+    @data.setter
+    def data(self, value: Tensor | np.ndarray) -> None:
+        array = value.array if isinstance(value, TensorBase) else np.asarray(value)
+        self._set_array(array)
+
+    @property
+    def _version(self) -> int:
+        return self._version_value
+
+    # -- size and layout
+
+    def size(self, dim: int | None = None) -> Any:
+        """``shape``, or its entry `dim`."""
+        return self.shape if dim is None else self.shape[dim]
+
+    def numel(self) -> int:
+        """Number of elements."""
+        return int(self.array.size)
+
+    def dim(self) -> int:
+        """Number of axes."""
+        return int(self.ndim)
+
+    def element_size(self) -> int:
+        """Bytes of an element."""
+        return int(self.array.itemsize)
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Distances between neighbours along each axis, in elements."""
+        strides = tuple(s // self.array.itemsize for s in self.array.strides)
+        return strides if dim is None else strides[dim]
+
+    def is_contiguous(self) -> bool:
+        """Whether the elements lie side by side in C order."""
+        return bool(self.array.flags.c_contiguous)
+
+    def is_floating_point(self) -> bool:
+        """Whether the dtype is a floating one."""
+        return bool(self.array.dtype.kind == "f")
+
+    def data_ptr(self) -> int:
+        """Address of the first element."""
+        return int(self.array.__array_interface__["data"][0])
+
+    @property
+    def T(self) -> Tensor:
+        """The axes reversed."""
+        return self.permute(*reversed(range(self.ndim)))
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two axes swapped."""
+        return self.transpose(-2, -1)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """The same elements in C order under another shape; a view where the strides allow."""
+        wanted = views.shape_argument(shape)
+        try:
+            array = self.array.reshape(wanted)
+        except ValueError:
+            raise ShapeError(f"reshape: shape {wanted} does not fit the {self.numel()} elements of {self.shape}") from None
+        own = self.shape
+        shares = array.size == 0 or np.may_share_memory(array, self.array)
+        return derived(self, array, "reshape", lambda g: g.reshape(own), shares)  # type: ignore[return-value]
+
+    def view(self, *shape: Any) -> Tensor:
+        """As `reshape`, but always a view; ShapeError where the strides do not allow one."""
+        result = self.reshape(*shape)
+        if self.numel() and not np.may_share_memory(result.array, self.array):
+            raise ShapeError(
+                f"view: {self.shape} with strides {self.stride()} cannot be seen as {result.shape} without a copy; "
+                "use reshape"
+            )
+        return result
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """Join the axes from `start_dim` to `end_dim`."""
+        if not self.shape:
+            return self.reshape(1)
+        first = views.axis_argument("flatten", start_dim, self.ndim)
+        last = views.axis_argument("flatten", end_dim, self.ndim)
+        if first > last:
+            raise ShapeError(f"flatten: start_dim must not come after end_dim, got {start_dim} and {end_dim}")
+        joined = int(np.prod(self.shape[first : last + 1], dtype=np.int64))
+        return self.reshape(self.shape[:first] + (joined,) + self.shape[last + 1 :])
+
+    def permute(self, *dims: Any) -> Tensor:
+        """The axes in another order, a view."""
+        order = tuple(views.axis_argument("permute", d, self.ndim) for d in views.shape_argument(dims))
+        if sorted(order) != list(range(self.ndim)):
+            raise ShapeError(f"permute: dims must name each of the {self.ndim} axes once, got {dims}")
+        inverse = tuple(np.argsort(order)) if order else ()
+        return derived(self, self.array.transpose(order), "permute", lambda g: g.transpose(inverse))  # type: ignore[return-value]
+
+    def transpose(self, dim0: int, dim1: int) -> Tensor:
+        """Two axes swapped, a view."""
+        one = views.axis_argument("transpose", dim0, self.ndim)
+        two = views.axis_argument("transpose", dim1, self.ndim)
+        return derived(self, self.array.swapaxes(one, two), "transpose", lambda g: g.swapaxes(one, two))  # type: ignore[return-value]
+
+    def t(self) -> Tensor:
+        """The transpose of at most two axes."""
+        if self.ndim > 2:
+            raise ShapeError(f"t: at most 2 axes, got {self.shape}")
+        return self.permute(*reversed(range(self.ndim)))
+
+    def squeeze(self, dim: int | Sequence[int] | None = None) -> Tensor:
+        """Drop axes of length 1 (or only those named, where they have length 1), a view."""
+        dims = range(self.ndim) if dim is None else ((dim,) if isinstance(dim, int) else dim)
+        axes = {views.axis_argument("squeeze", d, self.ndim) for d in dims}
+        return self.reshape(tuple(e for i, e in enumerate(self.shape) if i not in axes or e != 1))
+
+    def unsqueeze(self, dim: int) -> Tensor:
+        """Insert an axis of length 1, a view."""
+        axis = views.axis_argument("unsqueeze", dim, self.ndim + 1)
+        own = self.shape
+        return derived(self, np.expand_dims(self.array, axis), "unsqueeze", lambda g: g.reshape(own))  # type: ignore[return-value]
+
+    def expand(self, *sizes: Any) -> Tensor:
+        """Repeat along axes of length 1 without a copy; -1 keeps an extent."""
+        wanted = list(views.shape_argument(sizes))
+        lead = len(wanted) - self.ndim
+        for i, extent in enumerate(self.shape):
+            if lead >= 0 and wanted[lead + i] == -1:
+                wanted[lead + i] = extent
+        try:
+            array = np.broadcast_to(self.array, wanted)
+        except ValueError:
+            raise ShapeError(f"expand: {self.shape} cannot be expanded to {tuple(wanted)}") from None
+        own = self.shape
+        return derived(self, array, "expand", lambda g: views.sum_to(g, own))  # type: ignore[return-value]
+
+    def __getitem__(self, index: Any) -> Tensor:
+        key = views.index_argument(index)
+        try:
+            array = np.asarray(self.array[key])
+        except IndexError as error:
+            raise IndexError(f"index {index!r} does not fit shape {self.shape}: {error}") from None
+        own, dtype, basic = self.shape, self.dtype, views.is_basic(key)
+        return derived(  # type: ignore[return-value]
+            self, array, "getitem", lambda g: views.scatter(g, key, own, dtype, basic), basic
+        )
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if is_grad_enabled() and (self.requires_grad or getattr(value, "requires_grad", False)):
+            raise GraphError("assignment to a part of a Tensor is not recorded; do it under no_grad()")
+        self.array[views.index_argument(index)] = value.array if isinstance(value, TensorBase) else value
+        self._touch()
+
+    # -- conversion
+
+    def to(self, *args: Any, dtype: npt.DTypeLike | None = None, copy: bool = False, **_: Any) -> Tensor:
+        """Convert to a dtype; a device may be named and must be the CPU."""
+        for arg in args:
+            if isinstance(arg, Tensor):
+                dtype = arg.dtype
+            elif isinstance(arg, str) and arg.split(":")[0] in ("cpu", "cuda", "mps", "meta"):
+                if not arg.startswith("cpu"):
+                    raise ValueError(f"to: the only device is cpu, got {arg!r}")
+            elif arg is not None and not isinstance(arg, bool):
+                dtype = arg
+        wanted = self.dtype if dtype is None else np.dtype(dtype)
+        if wanted == self.dtype and not copy:
+            return self
+        own = self.dtype
+        return derived(self, self.array.astype(wanted), "to", lambda g: g.astype(own), False)  # type: ignore[return-value]
+
+    def type(self, dtype: npt.DTypeLike) -> Tensor:
+        """Convert to a dtype."""
+        return self.to(dtype)
+
+    def float(self) -> Tensor:
+        """Convert to float32."""
+        return self.to(np.float32)
+
+    def double(self) -> Tensor:
+        """Convert to float64."""
+        return self.to(np.float64)
+
+    def long(self) -> Tensor:
+        """Convert to int64."""
+        return self.to(np.int64)
+
+    def int(self) -> Tensor:
+        """Convert to int32."""
+        return self.to(np.int32)
+
+    def bool(self) -> Tensor:
+        """Convert to bool."""
+        return self.to(np.bool_)
+
+    def cpu(self) -> Tensor:
+        """Self: there is no other device."""
+        return self
+
+    def contiguous(self) -> Tensor:
+        """Self if C-contiguous, else a copy that is."""
+        return self if self.is_contiguous() else self.clone()
+
+    def clone(self) -> Tensor:
+        """A C-contiguous copy that stays on the tape."""
+        return _op("copy")(self)  # type: ignore[no-any-return]
+
+    # -- arithmetic by name
+
+    def add(self, other: Any, *, alpha: Any = 1) -> Tensor:
+        """``self + alpha * other``."""
+        return self + (other if alpha == 1 else other * alpha)  # type: ignore[no-any-return]
+
+    def sub(self, other: Any, *, alpha: Any = 1) -> Tensor:
+        """``self - alpha * other``."""
+        return self - (other if alpha == 1 else other * alpha)  # type: ignore[no-any-return]
+
+    def mul(self, other: Any) -> Tensor:
+        """``self * other``."""
+        return self * other  # type: ignore[no-any-return]
+
+    def div(self, other: Any) -> Tensor:
+        """``self / other``."""
+        return self / other  # type: ignore[no-any-return]
+
+    def neg(self) -> Tensor:
+        """``-self``."""
+        return -self  # type: ignore[no-any-return]
+
+    def matmul(self, other: Any) -> Tensor:
+        """``self @ other``."""
+        return self @ other  # type: ignore[no-any-return]
+
+    mm = matmul
+
+    def relu(self) -> Tensor:
+        """``max(self, 0)``."""
+        return _op("relu")(self)  # type: ignore[no-any-return]
+
+    def tanh(self) -> Tensor:
+        """Hyperbolic tangent."""
+        return _op("tanh")(self)  # type: ignore[no-any-return]
+
+    def sigmoid(self) -> Tensor:
+        """``1 / (1 + exp(-self))``."""
+        return _op("sigmoid")(self)  # type: ignore[no-any-return]
+
+    def softmax(self, dim: int) -> Tensor:
+        """Softmax along `dim`."""
+        return _op("softmax")(self, dim=dim)  # type: ignore[no-any-return]
+
+    def log_softmax(self, dim: int) -> Tensor:
+        """Logarithm of the softmax along `dim`."""
+        return _op("log_softmax")(self, dim=dim)  # type: ignore[no-any-return]
+
+    def sum(self, dim: Any = None, keepdim: bool = False) -> Tensor:
+        """Sum over all axes, or over `dim` (an int or several)."""
+        return _op("sum")(self, dim=dim, keepdim=keepdim)  # type: ignore[no-any-return]
+
+    def mean(self, dim: Any = None, keepdim: bool = False) -> Tensor:
+        """Mean over all axes, or over `dim` (an int or several)."""
+        if self.dtype.kind != "f":
+            raise DTypeError(f"mean: the dtype must be a floating one, got {self.dtype}")
+        return _op("mean")(self, dim=dim, keepdim=keepdim)  # type: ignore[no-any-return]
+
+    def argmax(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        """Index of the largest element, over all or along `dim`; the first where several are equal."""
+        if dim is not None:
+            views.axis_argument("argmax", dim, self.ndim)
+        return from_numpy(np.asarray(self.array.argmax(axis=dim, keepdims=keepdim)))
+
+    def relu_(self) -> Tensor:
+        """Set negative elements to 0, in place."""
+        if is_grad_enabled() and self.requires_grad:
+            if self.is_leaf:
+                raise GraphError("a leaf Tensor that requires grad cannot be changed in place; do it under no_grad()")
+            self._become(_op("relu")(self))
+        else:
+            _op("relu")(self.array, out=self.array)
+            self._touch()
+        return self
+
+    def eq(self, other: Any) -> Tensor:
+        """``self == other``, element by element."""
+        return self == other  # type: ignore[no-any-return, return-value]
+
+    # -- in place
+
+    def _inplace(self, name: str, other: Any) -> Tensor:
+        recorded = is_grad_enabled() and (self.requires_grad or getattr(other, "requires_grad", False))
+        if not recorded:
+            value = other.array if isinstance(other, TensorBase) else other
+            _op(name)(self.array, value, out=self.array)
+            self._touch()
+            return self
+        if self.is_leaf and self.requires_grad:
+            raise GraphError("a leaf Tensor that requires grad cannot be changed in place; do it under no_grad()")
+        self._become(_op(name)(self, other))
+        return self
+
+    def add_(self, other: Any, *, alpha: Any = 1) -> Tensor:
+        """Add `alpha` * `other` in place."""
+        return self._inplace("add", other if alpha == 1 else other * alpha)
+
+    def sub_(self, other: Any, *, alpha: Any = 1) -> Tensor:
+        """Subtract `alpha` * `other` in place."""
+        return self._inplace("subtract", other if alpha == 1 else other * alpha)
+
+    def mul_(self, other: Any) -> Tensor:
+        """Multiply in place."""
+        return self._inplace("multiply", other)
+
+    def div_(self, other: Any) -> Tensor:
+        """Divide in place."""
+        return self._inplace("divide", other)
+
+    def __iadd__(self, other: Any) -> Tensor:
+        return self._inplace("add", other)
+
+    def __isub__(self, other: Any) -> Tensor:
+        return self._inplace("subtract", other)
+
+    def __imul__(self, other: Any) -> Tensor:
+        return self._inplace("multiply", other)
+
+    def __itruediv__(self, other: Any) -> Tensor:
+        return self._inplace("divide", other)
+
+    def _overwrite(self, value: Any) -> Tensor:
+        if is_grad_enabled() and self.requires_grad:
+            raise GraphError("a Tensor that requires grad cannot be overwritten; do it under no_grad()")
+        try:
+            np.copyto(self.array, value.array if isinstance(value, TensorBase) else value, casting="unsafe")
+        except ValueError as error:
+            if not self.array.flags.writeable:
+                raise
+            raise ShapeError(f"copy_: cannot fill shape {self.shape}: {error}") from None
+        self._touch()
+        return self
+
+    def zero_(self) -> Tensor:
+        """Set all elements to 0."""
+        return self._overwrite(0)
+
+    def fill_(self, value: Any) -> Tensor:
+        """Set all elements to `value`."""
+        return self._overwrite(value)
+
+    def copy_(self, source: Any) -> Tensor:
+        """Take the elements of `source`, broadcast and converted."""
+        return self._overwrite(source if isinstance(source, TensorBase) else np.asarray(source))
+
+
+set_tensor_type(Tensor)
+
+
+def _rebuild(cls: type[Tensor], array: np.ndarray, requires_grad: bool) -> Tensor:
+    made = cls.__new__(cls)
+    made._set_array(array)
+    if requires_grad:
+        made.requires_grad = True
+    return made
+
+
+def _numbers(name: str, data: Any) -> np.ndarray:
+    array = data.array if isinstance(data, TensorBase) else np.asarray(data)
+    if array.dtype.kind not in "biufc":
+        raise DTypeError(f"{name}: data must be numbers, got dtype {array.dtype}")
+    return array
+
+
+def _default_dtype(data: Any, array: np.ndarray) -> np.dtype[Any]:
+    """float32 for Python floats, as torch; arrays keep theirs."""
+    if array.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic, TensorBase)):
+        return np.dtype(np.float32)
+    return array.dtype.newbyteorder("=")
+
+
+def tensor(data: Any, *, dtype: npt.DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+    """Make a Tensor from a copy of `data`: numbers, nested sequences, an array, a Tensor.
+
+    Python floats become float32, integers int64; arrays keep their dtype unless `dtype` is given.
+    """
+    array = _numbers("tensor", data)
+    copy = np.array(array, dtype=_default_dtype(data, array) if dtype is None else dtype)
+    return _rebuild(Tensor, copy, requires_grad)
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """Make a Tensor that shares an array's memory."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"from_numpy: expected a NumPy array, got {type(array).__name__}")
+    return _rebuild(Tensor, np.asarray(_numbers("from_numpy", array)), False)
+
+
+def as_tensor(data: Any, dtype: npt.DTypeLike | None = None) -> Tensor:
+    """Make a Tensor of `data`, sharing its memory where the dtype allows."""
+    if isinstance(data, Tensor) and (dtype is None or data.dtype == dtype):
+        return data
+    array = _numbers("as_tensor", data)
+    return _rebuild(Tensor, np.asarray(array, dtype=_default_dtype(data, array) if dtype is None else dtype), False)
+
+
+def from_dlpack(source: Any) -> Tensor:
+    """Make a Tensor that shares the memory of another library's tensor."""
+    return from_numpy(np.from_dlpack(source))
+
+
+__all__ = ["Tensor", "as_tensor", "from_dlpack", "from_numpy", "run_backward", "tensor"]

@@ -1,0 +1,235 @@
+"""The matrix product against exact chains of FMAs, over tile edges, strides, epilogues and ways of cutting."""
+
+import itertools
+import os
+import subprocess
+import sys
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from fastnn._kernels.matmul import plan, table
+from fastnn._kernels.matmul.plan import product
+from fastnn.testing.phases import Execution, lowering, run
+
+DTYPES = ("float32", "float64")
+
+
+def operand(rng, rows, columns, way, dtype):
+    """A (rows, columns) array of the given layout."""
+    if way == "C":
+        return rng.standard_normal((rows, columns)).astype(dtype)
+    if way == "F":
+        return rng.standard_normal((columns, rows)).astype(dtype).T
+    if way == "reversed":
+        return rng.standard_normal((rows, columns)).astype(dtype)[::-1, ::-1]
+    if way == "sparse":
+        return rng.standard_normal((2 * rows + 1, 3 * columns + 1)).astype(dtype)[1::2, 1::3][:rows, :columns]
+    if way == "padded":
+        return rng.standard_normal((rows, columns + 5)).astype(dtype)[:, 3 : columns + 3]
+    if way == "row repeated":
+        return np.broadcast_to(rng.standard_normal((1, columns)).astype(dtype), (rows, columns))
+    if way == "column repeated":
+        return np.broadcast_to(rng.standard_normal((rows, 1)).astype(dtype), (rows, columns))
+    raise ValueError(way)
+
+
+def chain(a, b, start=None):
+    """An FMA chain over k for every element: exact for float64, but for rare double roundings for float32."""
+    sums = np.zeros((a.shape[0], b.shape[1]), a.dtype) if start is None else start.copy()
+    for k in range(a.shape[1]):
+        if a.dtype == np.float32:
+            exact = a[:, k : k + 1].astype(np.float64) * b[k : k + 1] + sums
+            sums = exact.astype(np.float32)
+        else:
+            for i, j in np.ndindex(sums.shape):
+                sums[i, j] = float(Fraction(a[i, k]) * Fraction(b[k, j]) + Fraction(sums[i, j]))
+    return sums
+
+
+def multiply(a, b, order="C", **options):
+    """The product through its phases."""
+    low = lowering([a, b])
+    c = low.output((a.shape[0], b.shape[1]), str(a.dtype), None if order == "C" else (1, 0))
+    product(low, *low.inputs, c, **options)
+    return run(low, [a, b])[c]
+
+
+def assert_close(c, a, b):
+    """Within gamma_k |A| |B| of the product in twice the precision."""
+    wide = np.float64 if a.dtype == np.float32 else np.longdouble
+    k = a.shape[1]
+    unit = np.finfo(a.dtype).eps / 2
+    bound = k * unit / (1 - k * unit) * (np.abs(a).astype(wide) @ np.abs(b).astype(wide)) + np.finfo(a.dtype).tiny
+    assert (np.abs(a.astype(wide) @ b.astype(wide) - c) <= bound).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_edges_of_tiles(dtype, order):
+    rng = np.random.default_rng(0)
+    for m, n, k in itertools.product((1, 2, 5, 12, 13, 25), (1, 3, 16, 33, 70), (1, 2, 31)):
+        a, b = operand(rng, m, k, "C", dtype), operand(rng, k, n, "C", dtype)
+        assert_close(multiply(a, b, order), a, b)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(37, 45, 29), (1, 40, 50), (40, 1, 50), (3, 4, 5), (64, 10, 600)])
+def test_strides(dtype, shape):
+    rng = np.random.default_rng(1)
+    m, n, k = shape
+    ways = ("C", "F", "reversed", "sparse", "padded", "row repeated", "column repeated")
+    for way_a, way_b in itertools.product(ways, ways):
+        a, b = operand(rng, m, k, way_a, dtype), operand(rng, k, n, way_b, dtype)
+        expected = multiply(np.ascontiguousarray(a), np.ascontiguousarray(b))
+        assert_close(expected, a, b)
+        np.testing.assert_array_equal(multiply(a, b), expected)
+        np.testing.assert_array_equal(multiply(a, b, "F"), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(0, 3, 4), (3, 0, 4), (3, 4, 0), (0, 0, 0), (1, 1, 0)])
+def test_empty(dtype, shape):
+    m, n, k = shape
+    a, b = np.ones((m, k), dtype), np.ones((k, n), dtype)
+    np.testing.assert_array_equal(multiply(a, b), np.zeros((m, n), dtype))
+
+
+def test_large_products_stay_within_the_error_bound():
+    rng = np.random.default_rng(2)
+    for m, n, k in ((257, 300, 1100), (1023, 70, 513), (40, 1025, 1024)):
+        for ways in itertools.product("CF", "CF"):
+            a, b = operand(rng, m, k, ways[0], "float32"), operand(rng, k, n, ways[1], "float32")
+            assert_close(multiply(a, b), a, b)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_an_element_is_one_chain(dtype):
+    rng = np.random.default_rng(3)
+    shapes = [(5, 33, 50), (40, 10, 17)] if dtype == "float64" else [(32, 128, 784), (257, 130, 1000), (5, 33, 50)]
+    for m, n, k in shapes:
+        a, b = operand(rng, m, k, "C", dtype), operand(rng, k, n, "C", dtype)
+        np.testing.assert_array_equal(multiply(a, b), chain(a, b))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(128, 128, 784), (64, 300, 130), (300, 1030, 500), (128, 10, 128)])
+def test_bits_do_not_depend_on_the_rest_of_the_batch(dtype, shape):
+    rng = np.random.default_rng(4)
+    m, n, k = shape
+    for ways in itertools.product("CF", "CF"):
+        a, b = operand(rng, m, k, ways[0], dtype), operand(rng, k, n, ways[1], dtype)
+        c = multiply(a, b)
+        for rows in (slice(0, 1), slice(m // 2, m // 2 + 1), slice(1, m), slice(0, m // 2 + 1)):
+            np.testing.assert_array_equal(multiply(a[rows], b), c[rows])
+        for columns in (slice(0, 1), slice(n // 2, n), slice(0, min(n, 7))):
+            np.testing.assert_array_equal(multiply(a, b[:, columns]), c[:, columns])
+
+
+def test_bits_do_not_depend_on_blocks_packing_or_the_order_of_chunks(monkeypatch):
+    rng = np.random.default_rng(5)
+    a, b = operand(rng, 150, 700, "C", "float32"), operand(rng, 700, 330, "C", "float32")
+    expected = multiply(a, b)
+    low = lowering([a, b])
+    c = low.output((150, 330), "float32")
+    product(low, *low.inputs, c)
+    assert low.phases[-1].chunks > 1
+    execution = Execution(low, [a, b])
+    execution.run(1, backwards=True)
+    np.testing.assert_array_equal(execution[c], expected)
+    for rows, columns, block, pack_a, packed in itertools.product(
+        (7, 48, 150), (64, 352), (16, 333, 700), (0, 1), (False, True)
+    ):
+        monkeypatch.setattr(table, "cut", lambda *_, cut=table.Cut(rows, columns, block, pack_a): cut)
+        monkeypatch.setattr(table, "pack_b", lambda *_, packed=packed: packed)
+        np.testing.assert_array_equal(multiply(a, b), expected)
+    for choice in ((12, 1), (12, 2), (6, 4), (3, 8)):
+        tiles = plan.Tiles(64, 32)
+        if plan.cpu.target().vector_bytes == tiles.width:
+            monkeypatch.setattr(table.Tiles, "choose", lambda *_, choice=choice: choice)
+            monkeypatch.setattr(table, "cut", lambda *_: table.Cut(50, 128, 333, 0))
+            np.testing.assert_array_equal(multiply(a, b), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(30, 45, 20), (1, 45, 20), (30, 1, 20), (30, 45, 0), (60, 70, 900)])
+def test_epilogues(dtype, order, shape):
+    rng = np.random.default_rng(6)
+    m, n, k = shape
+    a, b = operand(rng, m, k, "C", dtype), operand(rng, k, n, "C", dtype)
+    plain = multiply(a, b)
+    biases = [rng.standard_normal(n).astype(dtype), rng.standard_normal(3 * n).astype(dtype)[::-3][:n]]
+    gates = [operand(rng, m, n, way, dtype) for way in ("C", "F", "sparse", "row repeated")]
+    gates[0][0, 0] = np.nan
+    start = operand(rng, m, n, order, dtype)
+
+    def fused(extra=None, accumulate=False, activation=None, name="bias"):
+        arrays = [a, b, start.copy(order="K")] + ([] if extra is None else [extra])
+        low = lowering(arrays)
+        options = {} if extra is None else {name: low.inputs[3]}
+        product(low, *low.inputs[:3], accumulate=accumulate, activation=activation, **options)
+        return run(low, arrays)[low.inputs[2]]
+
+    def relu(x):
+        return np.where(x <= 0, x.dtype.type(0), x)
+
+    np.testing.assert_array_equal(fused(activation="relu"), relu(plain))
+    for bias in biases:
+        np.testing.assert_array_equal(fused(bias), plain + bias)
+        np.testing.assert_array_equal(fused(bias, activation="relu"), relu(plain + bias))
+    for gate in gates:
+        np.testing.assert_array_equal(fused(gate, name="gate"), np.where(gate <= 0, 0, plain))
+    added = fused(accumulate=True)
+    if k * m * n < 30_000 or dtype == "float32":
+        np.testing.assert_array_equal(added, chain(a, b, start))
+    np.testing.assert_array_equal(fused(biases[0], accumulate=True, activation="relu"), relu(added + biases[0]))
+
+
+def test_not_a_number_and_infinity():
+    a, b = np.ones((20, 9), np.float32), np.ones((9, 40), np.float32)
+    a[3, 4], a[5, 6], b[2, 7] = np.nan, np.inf, 0
+    b[6, 8] = 0
+    with np.errstate(invalid="ignore"):
+        expected = a @ b
+    np.testing.assert_array_equal(multiply(a, b), expected)
+    assert np.isnan(expected[5, 8])
+    kept = multiply(a, b, activation="relu")
+    assert np.isnan(kept[3]).all()
+    assert np.isnan(kept[5, 8])
+
+
+def test_chunks_are_few_and_never_too_many():
+    for m, n, k in ((1, 1, 1), (64, 64, 64), (2**40, 1, 1), (1, 2**40, 3), (2**31, 2**20, 5), (1024, 1024, 1024)):
+        low = lowering([None])
+        a, b = low.output((m, k), "float32"), low.output((k, n), "float32")
+        c = low.output((m, n), "float32")
+        product(low, a, b, c)
+        product(low, a, low.output((n, k), "float32").T, c)
+        for phase in low.phases:
+            assert 1 <= phase.chunks <= 65_535
+            assert phase.work > 0
+    assert 16 <= low.phases[-1].chunks <= 256
+
+
+@pytest.mark.parametrize(("a", "b", "c"), [((2, 3), (4, 5), (2, 5)), ((2, 3), (3, 5), (2, 4))])
+def test_shapes_that_do_not_fit(a, b, c):
+    low = lowering([])
+    with pytest.raises(ValueError, match="do not fit"):
+        product(low, *[low.output(shape, "float32") for shape in (a, b, c)])
+
+
+@pytest.mark.skipif("FASTNN_CPU" in os.environ, reason="runs inside itself")
+@pytest.mark.parametrize("level", ["avx2", "generic"])
+def test_other_vector_widths(level):
+    from fastnn._kernels import cpu
+
+    if cpu.target().level != "avx512":
+        pytest.skip("needs a CPU with wider vectors")
+    names = "test_edges_of_tiles or test_epilogues or test_an_element or test_not_a_number"
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", names, __file__]
+    done = subprocess.run(
+        command, env={**os.environ, "FASTNN_CPU": level}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
