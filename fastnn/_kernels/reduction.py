@@ -28,7 +28,6 @@ from fastnn._kernels.vector import (
     Lanes,
     Value,
     added,
-    address_of,
     emitted,
     fold,
     loop,
@@ -97,8 +96,7 @@ def rows(dtype: str) -> Any:
     sum_block = block_sum(dtype)
 
     def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
-        base = address_of(scratch)
-        levels = pointer(base + LEVELS, dtype)
+        levels = pointer(scratch + LEVELS, dtype)
         result = pointer(args[0], dtype)
         outputs, length, segment, group = args[2], args[4], args[5], args[6]
         kept, summed = args[7], args[8]
@@ -118,7 +116,7 @@ def rows(dtype: str) -> Any:
                 if direct and start % inner + block <= inner:
                     place = source + offset(args, extents, extents + summed, summed, start) * size
                 else:
-                    place = base + GATHERED
+                    place = scratch + GATHERED
                     gather(args, extents, summed, start, block, source, place, size)
                 total = sum_block(place, block)
                 carry = blocks
@@ -184,11 +182,10 @@ def columns(dtype: str) -> Any:
     row_bytes = TILE * size
 
     def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
-        base = address_of(scratch)
-        words = pointer(base, "int64")
-        table = pointer(base + ROWS, "int64")
-        zeros = pointer(base + ZEROS, dtype)
-        divisor = pointer(base + 512, dtype)
+        words = pointer(scratch, "int64")
+        table = pointer(scratch + ROWS, "int64")
+        zeros = pointer(scratch + ZEROS, dtype)
+        divisor = pointer(scratch + 512, dtype)
         outer, length, segment, tile, leaf, group = args[2], args[4], args[5], args[6], args[7], args[8]
         kept, summed, width, step = args[9], args[10], args[11], args[12]
         extents = 13 + 2 * kept
@@ -212,22 +209,22 @@ def columns(dtype: str) -> Any:
                 for r in range(block):
                     place = source + offset(args, extents, extents + summed, summed, start + r) * size
                     if step != 1:
-                        move(size, base + GATHERED + r * row_bytes, size, place, step * size, wide)
-                        place = base + GATHERED + r * row_bytes
+                        move(size, scratch + GATHERED + r * row_bytes, size, place, step * size, wide)
+                        place = scratch + GATHERED + r * row_bytes
                     table[r] = place
                 for r in range(block, block + 3):
-                    table[r] = base + ZEROS
-                target = base + LEVELS + top * row_bytes
-                sum_leaf(base + ROWS, (block + 3) & -4, target, wide)
+                    table[r] = scratch + ZEROS
+                target = scratch + LEVELS + top * row_bytes
+                sum_leaf(scratch + ROWS, (block + 3) & -4, target, wide)
                 carry = blocks
                 for k in range(6):
                     words[k] = 1
                 while carry & 1:
                     top -= 1
-                    words[0] = base + LEVELS + top * row_bytes
+                    words[0] = scratch + LEVELS + top * row_bytes
                     words[1] = words[0]
                     words[2] = words[0] + row_bytes
-                    add(base, 0, wide)
+                    add(scratch, 0, wide)
                     carry >>= 1
                 top += 1
                 blocks += 1
@@ -238,13 +235,13 @@ def columns(dtype: str) -> Any:
                 words[k] = 1
             while top > 1:
                 top -= 1
-                words[0] = base + LEVELS + (top - 1) * row_bytes
+                words[0] = scratch + LEVELS + (top - 1) * row_bytes
                 words[1] = words[0]
                 words[2] = words[0] + row_bytes
-                add(base, 0, wide)
+                add(scratch, 0, wide)
             words[0] = args[0] + (own * width + column) * size
-            words[1] = base + LEVELS
+            words[1] = scratch + LEVELS
             words[2] = 1
-            divide(base, base + 512, wide)
+            divide(scratch, scratch + 512, wide)
 
     return body

@@ -3,9 +3,8 @@
 Rows lie side by side (their distance is an argument). A row's sum of exponentials runs in 64 lanes (32 of float64),
 in an order that depends on the row's width only. Logarithms are taken for many rows at once.
 
-Cross-entropy is four kernels. `check_labels` looks at every label before anything else happens and writes a status:
-0, or 1 + the index of the first label that is out of range. The others do nothing while the status is not 0, so a bad
-label writes nothing, and the caller raises after the run. With ``p = softmax(x)``, label ``y``, class weights ``w``,
+Cross-entropy is four kernels. `check_labels` is a check: it looks at every label before anything else happens and
+writes a status, 0, or 1 + the index of the first label that is out of range; the runtime then raises. With ``p = softmax(x)``, label ``y``, class weights ``w``,
 smoothing ``s`` and ``C`` classes, a row's loss is
 
     (1 - s) w_y (-log p_y) + s / C sum_c w_c (-log p_c)
@@ -23,7 +22,7 @@ from fastnn._kernels.functions import exp, log
 from fastnn._kernels.jit import inline, kernel
 from fastnn._kernels.pointer import DTYPES, bits, pointer
 from fastnn._kernels.reduction import block_sum
-from fastnn._kernels.vector import ITEMSIZES, Lanes, Value, added, address_of, emitted, fold, larger, sweep
+from fastnn._kernels.vector import ITEMSIZES, Lanes, Value, added, emitted, fold, larger, sweep
 
 BLOCK = 64  # rows whose logarithms are taken together
 # Scratch: the sweep's table, numbers of an expression, one vector that stands for absent weights, sums, logarithms.
@@ -98,12 +97,11 @@ def forward(dtype: str, log_result: bool) -> Any:
     scale = sweep(lambda y, factor: y * factor, [dtype], [dtype], 1)
 
     def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
-        base = address_of(scratch)
-        words = pointer(base, "int64")
-        numbers = pointer(base + NUMBERS, dtype)
-        sums = pointer(base + SUMS, dtype)
-        logs = pointer(base + LOGS, dtype)
-        tops = pointer(base + LEVELS, dtype)
+        words = pointer(scratch, "int64")
+        numbers = pointer(scratch + NUMBERS, dtype)
+        sums = pointer(scratch + SUMS, dtype)
+        logs = pointer(scratch + LOGS, dtype)
+        tops = pointer(scratch + LEVELS, dtype)
         width = args[3]
         stop = min(args[2], last * args[4])
         for start in range(first * args[4], stop, BLOCK):
@@ -116,15 +114,15 @@ def forward(dtype: str, log_result: bool) -> Any:
                 if not log_result:
                     numbers[0] = 1.0 / sums[r]
                     aim_one(words, y, y)
-                    scale(base, base + NUMBERS, width)
+                    scale(scratch, scratch + NUMBERS, width)
             if log_result:
-                aim_one(words, base + LOGS, base + SUMS)
-                logarithm(base, 0, block)
+                aim_one(words, scratch + LOGS, scratch + SUMS)
+                logarithm(scratch, 0, block)
                 for r in range(block):
                     numbers[0] = tops[r]
                     numbers[1] = logs[r]
                     aim_one(words, args[0] + (start + r) * args[5] * size, args[1] + (start + r) * args[6] * size)
-                    shift(base, base + NUMBERS, width)
+                    shift(scratch, scratch + NUMBERS, width)
 
     return body
 
@@ -144,9 +142,8 @@ def backward(dtype: str, log_result: bool) -> Any:
         run_over = sweep(lambda dy, y, d: (dy - d) * y, [dtype], [dtype, dtype], 1)
 
     def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
-        base = address_of(scratch)
-        words = pointer(base, "int64")
-        numbers = pointer(base + NUMBERS, dtype)
+        words = pointer(scratch, "int64")
+        numbers = pointer(scratch + NUMBERS, dtype)
         width = args[4]
         for row in range(first * args[5], min(args[3], last * args[5])):
             dy = args[1] + row * args[7] * size
@@ -156,7 +153,7 @@ def backward(dtype: str, log_result: bool) -> Any:
             else:
                 numbers[0] = product(dy, y, width)
             aim(words, args[0] + row * args[6] * size, dy, y, 1)
-            run_over(base, base + NUMBERS, width)
+            run_over(scratch, scratch + NUMBERS, width)
 
     return body
 
@@ -165,17 +162,17 @@ def backward(dtype: str, log_result: bool) -> Any:
 def check_labels(labels: str) -> Any:
     """Write 0, or 1 + the index of the first bad label, to a status (int64).
 
-    args: status, labels, count, distance of labels (elements), classes, ignored label. One chunk.
+    args: labels, count, distance of labels (elements), classes, ignored label, status. One chunk.
     """
 
     def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
-        given = pointer(args[1], labels)
+        given = pointer(args[0], labels)
         status = 0
-        for i in range(args[2] - 1, -1, -1):
-            label = given[i * args[3]]
-            if (label < 0 or label >= args[4]) and label != args[5]:
+        for i in range(args[1] - 1, -1, -1):
+            label = given[i * args[2]]
+            if (label < 0 or label >= args[3]) and label != args[4]:
                 status = i + 1
-        pointer(args[0], "int64")[0] = status
+        pointer(args[5], "int64")[0] = status
 
     return body
 
@@ -184,7 +181,7 @@ def check_labels(labels: str) -> Any:
 def loss_rows(dtype: str, labels: str) -> Any:
     """Each row's loss, its weight (0 if ignored), and what the backward pass needs: the row's maximum and log of sum.
 
-    args: losses (rows), weights (rows), stats (rows, 2), status, x, labels, class weights (or 0), rows, width, rows a
+    args: losses (rows), weights (rows), stats (rows, 2), x, labels, class weights (or 0), rows, width, rows a
     chunk, distance of x's rows, of labels, of class weights (elements), ignored label, the bits of label
     smoothing as a float64.
     """
@@ -194,54 +191,51 @@ def loss_rows(dtype: str, labels: str) -> Any:
     logarithm = sweep(log, [dtype], [dtype])
 
     def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
-        if pointer(args[3], "int64")[0] != 0:
-            return
-        base = address_of(scratch)
-        words = pointer(base, "int64")
-        sums = pointer(base + SUMS, dtype)
-        logs = pointer(base + LOGS, dtype)
+        words = pointer(scratch, "int64")
+        sums = pointer(scratch + SUMS, dtype)
+        logs = pointer(scratch + LOGS, dtype)
         losses = pointer(args[0], dtype)
         row_weights = pointer(args[1], dtype)
         stats = pointer(args[2], dtype)
-        given = pointer(args[5], labels)
-        class_weights = pointer(args[6], dtype)
-        width = args[8]
-        smoothing = number(bits(args[14]))
+        given = pointer(args[4], labels)
+        class_weights = pointer(args[5], dtype)
+        width = args[7]
+        smoothing = number(bits(args[13]))
         spread = smoothing / number(width)
         weight_sum = number(width)
-        if args[6] != 0:
+        if args[5] != 0:
             weight_sum = number(0)
             for c in range(width):
-                weight_sum += class_weights[c * args[12]]
-        stop = min(args[7], last * args[9])
-        for start in range(first * args[9], stop, BLOCK):
+                weight_sum += class_weights[c * args[11]]
+        stop = min(args[6], last * args[8])
+        for start in range(first * args[8], stop, BLOCK):
             block = min(BLOCK, stop - start)
             for r in range(block):
-                place = args[4] + (start + r) * args[10] * size
+                place = args[3] + (start + r) * args[9] * size
                 stats[2 * (start + r)] = largest(place, width)
                 sums[r] = sum_exp(place, width, stats[2 * (start + r)], 0)
-            aim_one(words, base + LOGS, base + SUMS)
-            logarithm(base, 0, block)
+            aim_one(words, scratch + LOGS, scratch + SUMS)
+            logarithm(scratch, 0, block)
             for r in range(block):
                 row = start + r
                 stats[2 * row + 1] = logs[r]
-                label = given[row * args[11]]
+                label = given[row * args[10]]
                 weight = number(0)
                 loss = number(0)
-                if label != args[13]:
-                    place = args[4] + row * args[10] * size
+                if label != args[12]:
+                    place = args[3] + row * args[9] * size
                     x = pointer(place, dtype)
                     top = stats[2 * row]
-                    weight = class_weights[label * args[12]] if args[6] != 0 else number(1)
+                    weight = class_weights[label * args[11]] if args[5] != 0 else number(1)
                     loss = (number(1) - smoothing) * weight * (logs[r] - (x[label] - top))
                     if smoothing != 0:
                         # sum of w_c (-log p_c) = sum of w_c (log of sum + top - x_c)
-                        if args[6] == 0:
+                        if args[5] == 0:
                             loss += spread * (weight_sum * (logs[r] + top) - total(place, width))
                         else:
                             weighted = number(0)
                             for c in range(width):
-                                weighted += class_weights[c * args[12]] * (logs[r] - (x[c] - top))
+                                weighted += class_weights[c * args[11]] * (logs[r] - (x[c] - top))
                             loss += spread * weighted
                 losses[row] = loss
                 row_weights[row] = weight
@@ -253,23 +247,21 @@ def loss_rows(dtype: str, labels: str) -> Any:
 def loss_total(dtype: str) -> Any:
     """The sum of the rows' losses or, divided by the sum of their weights, their mean. One chunk.
 
-    args: loss, sum of weights, status, losses, weights, rows, mean (0 or 1).
+    args: loss, sum of weights, losses, weights, rows, mean (0 or 1).
     """
     size = ITEMSIZES[dtype]
     sum_block = block_sum(dtype)
 
     def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
-        if pointer(args[2], "int64")[0] != 0:
-            return
-        levels = pointer(address_of(scratch) + LEVELS, dtype)
+        levels = pointer(scratch + LEVELS, dtype)
         for k in range(2):
-            rows = args[5]
+            rows = args[4]
             start = 0
             top = 0
             blocks = 0
             while True:
                 block = min(1024, rows - start)
-                total = sum_block(args[3 + k] + start * size, block)
+                total = sum_block(args[2 + k] + start * size, block)
                 carry = blocks
                 while carry & 1:
                     top -= 1
@@ -287,7 +279,7 @@ def loss_total(dtype: str) -> Any:
                 top -= 1
                 total = levels[top] + total
             pointer(args[k], dtype)[0] = total
-        if args[6] != 0:
+        if args[5] != 0:
             loss = pointer(args[0], dtype)
             loss[0] = loss[0] / pointer(args[1], dtype)[0]
 
@@ -312,10 +304,9 @@ def loss_backward(dtype: str, labels: str) -> Any:
     clear = sweep(lambda zero: zero, [dtype], [], 1)
 
     def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
-        base = address_of(scratch)
-        words = pointer(base, "int64")
-        numbers = pointer(base + NUMBERS, dtype)
-        ones = pointer(base + ONES, dtype)
+        words = pointer(scratch, "int64")
+        numbers = pointer(scratch + NUMBERS, dtype)
+        ones = pointer(scratch + ONES, dtype)
         incoming = pointer(args[1], dtype)
         given = pointer(args[3], labels)
         class_weights = pointer(args[4], dtype)
@@ -335,7 +326,7 @@ def loss_backward(dtype: str, labels: str) -> Any:
             if label == args[15] or label < 0 or label >= width:
                 numbers[0] = 0
                 words[0], words[1] = target, 1
-                clear(base, base + NUMBERS, width)
+                clear(scratch, scratch + NUMBERS, width)
                 continue
             g = incoming[row * args[11]]
             if args[6] != 0:
@@ -348,9 +339,9 @@ def loss_backward(dtype: str, labels: str) -> Any:
             numbers[1] = stats[2 * row + 1]
             numbers[2] = picked + b * weight_sum
             numbers[3] = b
-            weights = args[4] if args[4] != 0 else base + ONES
+            weights = args[4] if args[4] != 0 else scratch + ONES
             aim(words, target, args[2] + row * args[12] * size, weights, 1 if args[4] != 0 else 0)
-            run_over(base, base + NUMBERS, width)
+            run_over(scratch, scratch + NUMBERS, width)
             pointer(target, dtype)[label] -= picked
 
     return body

@@ -18,9 +18,8 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from fastnn._kernels.jit import inline
+from fastnn._kernels.jit import inline, intrinsic
 
 VECTOR_BYTES = 64
 I1, I8, I32, I64 = (ir.IntType(n) for n in (1, 8, 32, 64))
@@ -350,10 +349,6 @@ def emitted(signature: Any, emit: Callable[..., Any]) -> Any:
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     function.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in names])  # type: ignore[attr-defined]
     return intrinsic(function)
-
-
-# The address of a pointer, such as a kernel's scratch.
-address_of = emitted((types.int64, types.voidptr), lambda builder, pointer: builder.ptrtoint(pointer, I64))
 
 
 def _mover(width: int) -> Any:
