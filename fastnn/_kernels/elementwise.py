@@ -60,7 +60,8 @@ TABLE: dict[str, Row] = {
 }
 
 # Scratch: int64 words, then the cells' numbers, then for every array a block of STAGED elements.
-# The words: the sweep's table; how many arrays, sizes of an element; done, stop, position, longest run; the index along each axis; each array's address now.
+# The words: the sweep's table; how many arrays, sizes of an element; done, stop, position along the innermost axis,
+# longest run; the index along each axis; each array's address now.
 ARRAYS, SIZE, RESULT_SIZE, DONE, STOP, POSITION, LONGEST, INDEX, CURRENT = 16, 17, 18, 19, 20, 21, 22, 32, 64
 NUMBERS = 1024
 BLOCKS = 2048
@@ -94,7 +95,7 @@ def begin(words: Any, args: Any, first: Any, last: Any) -> None:
 
 
 @inline
-def load_run(words: Any, args: Any, scratch: Any) -> int:
+def load_run(words: Any, args: Any, scratch: Any) -> Any:
     """Fill the sweep's table for the next run; operands that do not lie side by side are moved into scratch."""
     arrays, size = words[ARRAYS], words[SIZE]
     ndim = args[arrays + 2]

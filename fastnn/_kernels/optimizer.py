@@ -20,7 +20,7 @@ NUMBERS = 1024  # where in scratch the expression's numbers stand
 
 
 @inline
-def aim(words: Any, args: Any, chunk: Any, states: Any, size: Any) -> int:
+def aim(words: Any, args: Any, chunk: Any, states: Any, size: Any) -> Any:
     """Fill the sweep's table for a chunk: results p and states, operands p, g and states; returns the length."""
     row = pointer(args[1] + chunk * 24, "int64")
     segment = pointer(args[0] + row[0] * (states + 3) * 8, "int64")

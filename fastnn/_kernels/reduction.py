@@ -1,4 +1,4 @@
-"""Sums over axes, in an order that depends on the summed length and on whether the last axis is summed, on nothing else.
+"""Sums over axes, in an order that depends on the summed length and on whether the last axis is summed, nothing else.
 
 A. Order. The summed elements form one sequence, in C order of the summed axes as the caller sees them (not as they
    lie in memory). `rows` serves sums that include the last axis: the sequence is cut into blocks of 1,024 elements, a
@@ -48,8 +48,8 @@ LEVELS = 1 << 18
 
 
 @inline
-def offset(args: Any, extents: Any, strides: Any, axes: Any, index: Any) -> int:
-    """Distance, in elements, of the element `index` (C order) of `axes` axes described at args[extents], args[strides]."""
+def offset(args: Any, extents: Any, strides: Any, axes: Any, index: Any) -> Any:
+    """Distance (elements) of the element `index`, in C order, of axes described at args[extents], args[strides]."""
     result = 0
     for k in range(axes - 1, 0, -1):
         result += (index % args[extents + k]) * args[strides + k]

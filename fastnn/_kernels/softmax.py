@@ -4,8 +4,8 @@ Rows lie side by side (their distance is an argument). A row's sum of exponentia
 in an order that depends on the row's width only. Logarithms are taken for many rows at once.
 
 Cross-entropy is four kernels. `check_labels` is a check: it looks at every label before anything else happens and
-writes a status, 0, or 1 + the index of the first label that is out of range; the runtime then raises. With ``p = softmax(x)``, label ``y``, class weights ``w``,
-smoothing ``s`` and ``C`` classes, a row's loss is
+writes a status, 0, or 1 + the index of the first label that is out of range; the runtime then raises. With
+``p = softmax(x)``, label ``y``, class weights ``w``, smoothing ``s`` and ``C`` classes, a row's loss is
 
     (1 - s) w_y (-log p_y) + s / C sum_c w_c (-log p_c)
 
@@ -187,7 +187,7 @@ def loss_rows(dtype: str, labels: str) -> Any:
     """
     size = ITEMSIZES[dtype]
     number = DTYPES[dtype]
-    largest, sum_exp, product, total = row_max(dtype), exp_sum(dtype), dot(dtype), block_sum(dtype)
+    largest, sum_exp, total = row_max(dtype), exp_sum(dtype), block_sum(dtype)
     logarithm = sweep(log, [dtype], [dtype])
 
     def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
@@ -298,9 +298,7 @@ def loss_backward(dtype: str, labels: str) -> Any:
     """
     size = ITEMSIZES[dtype]
     number = DTYPES[dtype]
-    run_over = sweep(
-        lambda x, w, top, total, a, b: exp((x - top) - total) * a - w * b, [dtype], [dtype, dtype], 4
-    )
+    run_over = sweep(lambda x, w, top, total, a, b: exp((x - top) - total) * a - w * b, [dtype], [dtype, dtype], 4)
     clear = sweep(lambda zero: zero, [dtype], [], 1)
 
     def body(args: Any, first: Any, last: Any, scratch: Any) -> None:

@@ -407,10 +407,7 @@ def sweep(expression: Callable[..., Any], results: Sequence[str], operands: Sequ
                 lane.pointer(entry[k], builder.mul(index, entry[len(dtypes) + k]) if k >= len(results) else index)
                 for k, lane in enumerate(lanes)
             ]
-            loaded = [
-                lane.load(p, mask)
-                for lane, p in zip(lanes[len(results) :], places[len(results) :], strict=True)
-            ]
+            loaded = [lane.load(p, mask) for lane, p in zip(lanes[len(results) :], places[len(results) :], strict=True)]
             made = expression(*loaded, *given)
             made = made if isinstance(made, tuple) else (made,)
             for value, lane, p in zip(made, lanes, places, strict=False):
