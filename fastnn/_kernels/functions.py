@@ -77,7 +77,7 @@ _TANH = {
 
 
 def exp(x: Value) -> Value:
-    """Exponential, as ``2**n * exp(r)`` with ``x = n ln 2 + r``."""
+    """The exponential: with ``x = n ln 2 + r``, ``2**n`` times that of r."""
     mantissa, bias = _MANTISSA[x.dtype], _BIAS[x.dtype]
     low, high = _EXP_RANGE[x.dtype]
     # What is sure to vanish is not computed: a result below the normal numbers costs 150 cycles on many CPUs.
@@ -101,7 +101,10 @@ def exp(x: Value) -> Value:
 
 
 def log(x: Value) -> Value:
-    """Natural logarithm, as ``e ln 2 + log(m)`` with ``x = m 2**e``, m in [sqrt(1/2), sqrt(2)); log(m) from ``(m - 1) / (m + 1)``."""
+    """The natural logarithm: with ``x = m 2**e``, m in [sqrt(1/2), sqrt(2)), ``e ln 2`` plus that of m.
+
+    The latter is a polynomial of ``s = (m - 1) / (m + 1)``.
+    """
     mantissa = _MANTISSA[x.dtype]
     subnormal = x.compare("<", 2.0 ** (1 - _BIAS[x.dtype]))
     bits = select(subnormal, x * 2.0**mantissa, x).bits()

@@ -44,6 +44,8 @@ def apply(
     function : name of the row in `fastnn._kernels.elementwise.TABLE`.
     out : the result; it may lie exactly where the first operand does (`in_place`).
     """
+    if out.size == 0:
+        return out
     order = sorted(range(out.ndim), key=lambda axis: -abs(out.strides[axis]))
     arrays = [out, *(x.broadcast_to(out.shape) for x in operands)]
     shape, strides = join_axes([out.shape[a] for a in order], [[x.strides[a] for a in order] for x in arrays])
