@@ -67,7 +67,7 @@ class Adam(Optimizer):
             touched.append(p)
         for (dtype, step), arrays in batches.items():
             corrections = (1 - beta1**step, 1 - beta2**step)
-            adam(arrays, flags, (*cells, *corrections), states=2 + amsgrad, dtype=dtype, amsgrad=amsgrad)
+            adam(arrays, flags, (*cells, *corrections), dtype=dtype, amsgrad=amsgrad)
         for p in touched:
             self.state[p]["step"] += 1
             p._touch()

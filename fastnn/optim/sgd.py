@@ -59,7 +59,7 @@ class SGD(Optimizer):
         for (dtype, started), arrays in batches.items():
             sgd(
                 arrays, flags, (*cells, float(started)),
-                states=int(bool(momentum)), dtype=dtype, momentum=bool(momentum), nesterov=bool(group["nesterov"]),
+                dtype=dtype, momentum=bool(momentum), nesterov=bool(group["nesterov"]),
             )  # fmt: skip
         for p in touched:
             p._touch()
