@@ -123,7 +123,8 @@ def compile_object(factory: Callable[..., Any], static: Mapping[str, Any], symbo
     if needed - ALLOWED_SYMBOLS:
         raise KernelError(
             f"kernel {label} needs {', '.join(sorted(needed - ALLOWED_SYMBOLS))} from outside: kernels must not raise, "
-            "allocate, or call Python or the C library (a raise, an assert, an array made inside, np.exp?)"
+            "allocate, or call Python or the C library (a raise, a range whose step may be 0, "
+            "an array made inside, np.exp?)"
         )
     if exported != {symbol}:
         raise KernelError(f"kernel {label} exports {sorted(exported)} instead of {symbol} alone")
@@ -142,10 +143,13 @@ def _emit(body: Callable[..., Any], symbol: str, alone: bool) -> bytes:
     target = cpu.target()
     config: Any = numba_config
     config.CPU_NAME, config.CPU_FEATURES = target.name, target.features
-    library_class = cpu_target.target_context.codegen()._library_class
+    codegen = cpu_target.target_context.codegen()
     if alone:
-        # Neither optimise each helper function by itself nor emit code for it: both happen below, for the whole. A
-        # third of the compile time, and smaller code.
+        # Neither optimise each helper function by itself nor emit code for it: both happen below, for the whole
+        # (docs/decisions/one-optimisation.md).
+        layout = codegen._data_layout
+        library_class = codegen._library_class
+        library_class._optimize_functions = lambda library, module: setattr(module, "data_layout", layout)
         library_class._optimize_final_module = lambda library: None
         library_class._finalize_specific = lambda library: None
     signature = types.void(types.CPointer(types.int64), types.int64, types.int64, types.int64)
@@ -175,7 +179,12 @@ def _emit(body: Callable[..., Any], symbol: str, alone: bool) -> bytes:
         options.loop_vectorization = True
         options.slp_vectorization = False  # as in Numba
         builder = llvm.create_pass_builder(machine, options)
-        builder.getModulePassManager().run(module, builder)
+        passes = builder.getModulePassManager()
+        # Once all is inlined it shows that a body cannot raise: then the wrapper's error path goes.
+        passes.add_ipsccp_pass()
+        passes.add_simplify_cfg_pass()
+        passes.add_global_dead_code_eliminate_pass()
+        passes.run(module, builder)
         module.triple = loader.triple()
         copy = module.clone()
         code = bytes(machine.emit_object(module))
