@@ -61,8 +61,7 @@ def kernel(factory: Callable[..., Any]) -> Callable[..., Any]:
     """Mark a factory: called with its static parameters, it returns ``body(args, first, last, scratch)``.
 
     The body is compiled by Numba. ``args`` is a pointer to int64 (``args[0]`` is the first), ``first`` and ``last``
-    are chunk numbers (int64), ``scratch`` points to `SCRATCH_BYTES` of 64-byte-aligned memory (a void pointer; see
-    `pointer.address_of`).
+    are chunk numbers (int64), ``scratch`` is the address of `SCRATCH_BYTES` of 64-byte-aligned memory (int64).
     """
     factory.__fastnn_kernel__ = True  # type: ignore[attr-defined]
     return factory
@@ -149,7 +148,7 @@ def _emit(body: Callable[..., Any], symbol: str, alone: bool) -> bytes:
         # third of the compile time, and smaller code.
         library_class._optimize_final_module = lambda library: None
         library_class._finalize_specific = lambda library: None
-    signature = types.void(types.CPointer(types.int64), types.int64, types.int64, types.voidptr)
+    signature = types.void(types.CPointer(types.int64), types.int64, types.int64, types.int64)
     with global_compiler_lock:
         callback: Any = ccallback.CFunc(body, (signature.args, signature.return_type), {}, dict(_FLAGS))
         result = callback._compile_uncached()

@@ -47,7 +47,9 @@ def pointer(typing: Any, address: Any, dtype: Any) -> Any:
 
 @intrinsic
 def address_of(typing: Any, place: Any) -> Any:
-    """``address_of(place)``: the address that a pointer (such as a kernel's ``scratch``) holds, as an int64."""
+    """``address_of(place)``: the address that a pointer holds, as an int64; an address stays one."""
+    if isinstance(place, types.Integer):
+        return types.int64(types.int64), lambda context, builder, signature, args: args[0]
     if not isinstance(place, types.RawPointer | types.CPointer):
         return None
 

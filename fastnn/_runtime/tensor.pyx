@@ -369,8 +369,11 @@ cdef class Primitive:
             cells[i] = cell_values[i]
         if out is None:
             return recipe.run(arrays, cells, cell_values, None)
-        target = (<TensorBase>out).array if isinstance(out, TensorBase) else out
-        if not isinstance(target, np.ndarray):
+        if isinstance(out, TensorBase):
+            target = (<TensorBase>out).array
+        elif isinstance(out, np.ndarray):
+            target = <cnp.ndarray>out
+        else:
             raise TypeError(f"{self.name}: out must be an array, got {type(out).__name__}")
         if not target.flags.writeable:
             raise ValueError(f"{self.name}: out is read-only")

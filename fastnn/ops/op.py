@@ -64,6 +64,7 @@ class Spec:
             shape = shapes[place.name]
             if shape is None or place.dims is None:
                 continue
+            before = dict(sizes)
             star = place.dims[:1] == ("*",)
             dims = place.dims[1:] if star else place.dims
             if len(shape) < len(dims) or (not star and len(shape) != len(dims)):
@@ -79,7 +80,7 @@ class Spec:
                     source[symbol] = place.name
                 elif known != extent:
                     other = source.get(symbol)
-                    wanted = self.describe(place.dims, sizes)
+                    wanted = self.describe(place.dims, before)
                     because = f" to match {other} {shapes[other]}" if other else ""
                     raise ShapeError(f"{op}: {place.name} must have shape {wanted}{because}, got {shape}")
         return sizes
