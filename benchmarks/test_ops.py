@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fastnn._runtime.tensor import registered
 from threadpoolctl import threadpool_limits
 
 import fastnn
+from fastnn._runtime.tensor import registered
 from fastnn.testing.samples import sample
 
 CALLS = [
