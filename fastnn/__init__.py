@@ -6,6 +6,7 @@ fastnn trains and runs neural networks on multicore CPUs, from NumPy: `fastnn.op
 
 from __future__ import annotations
 
+import builtins as _builtins
 import importlib
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ from fastnn.tensor import Tensor, as_tensor, from_dlpack, from_numpy, tensor
 from fastnn.threads import get_num_threads, set_num_threads, threads
 
 if TYPE_CHECKING:
-    from fastnn import data, nn, optim, testing
+    from fastnn import data, nn, optim, random, testing
 
 __version__ = "0.1.0"
 
@@ -48,7 +49,14 @@ double = float64
 int = int32
 long = int64
 
-_LAZY = ("data", "nn", "optim", "testing")
+_LAZY = ("data", "nn", "optim", "random", "testing")
+
+
+def manual_seed(seed: _builtins.int) -> None:
+    """Start the default random generator anew; see `fastnn.random.manual_seed`."""
+    from fastnn import random as own
+
+    own.manual_seed(seed)
 
 
 def __getattr__(name: str) -> Any:
@@ -76,10 +84,12 @@ __all__ = [
     "get_num_threads",
     "inference_mode",
     "is_grad_enabled",
+    "manual_seed",
     "nn",
     "no_grad",
     "ops",
     "optim",
+    "random",
     "set_grad_enabled",
     "set_num_threads",
     "tensor",

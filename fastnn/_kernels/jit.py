@@ -16,6 +16,7 @@ import functools
 import hashlib
 import importlib
 import importlib.util
+import operator
 import os
 import sys
 import threading
@@ -43,8 +44,9 @@ __all__ = [
 
 PACKAGE = "fastnn._kernels"
 SCRATCH_BYTES = 1 << 20
-# What an object may need from outside: every C library has these, and none of them allocates or raises.
-ALLOWED_SYMBOLS = frozenset({"memcpy", "memset", "memmove", "fma", "fmaf", "bzero", "memset_pattern16"})
+# What an object may need from outside. Of libm only what has one right answer, for CPUs without the instruction.
+_EXACT = ("fma", "fmod", "floor", "ceil", "trunc", "rint", "nearbyint", "round")
+ALLOWED_SYMBOLS = frozenset({"memcpy", "memset", "memmove", "bzero", *_EXACT, *(name + "f" for name in _EXACT)})
 # How long to wait for another process that is compiling the same kernel, in seconds.
 PATIENCE = 20.0
 
@@ -92,9 +94,11 @@ def _static(name: str, value: Any) -> Any:
         return value
     if isinstance(value, (tuple, list)):
         return tuple(_static(name, part) for part in value)
-    if hasattr(value, "__index__"):  # NumPy's integers
-        return int(value)
-    raise TypeError(f"static parameter {name} must be made of str, int, bool, None and tuples, got {value!r}")
+    try:
+        return operator.index(value)  # NumPy's integers
+    except TypeError:
+        expected = "str, int, bool, None and tuples"
+        raise TypeError(f"static parameter {name} must be made of {expected}, got {value!r}") from None
 
 
 def compile_object(factory: Callable[..., Any], static: Mapping[str, Any], symbol: str, *, alone: bool) -> bytes:
@@ -119,8 +123,8 @@ def compile_object(factory: Callable[..., Any], static: Mapping[str, Any], symbo
     if needed - ALLOWED_SYMBOLS:
         raise KernelError(
             f"kernel {label} needs {', '.join(sorted(needed - ALLOWED_SYMBOLS))} from outside: kernels must not raise, "
-            "allocate, or call Python or the C library (an integer division that may be by zero? an array made inside? "
-            "np.exp?)"
+            "allocate, or call Python or the C library (a raise, a range whose step may be 0, "
+            "an array made inside, np.exp?)"
         )
     if exported != {symbol}:
         raise KernelError(f"kernel {label} exports {sorted(exported)} instead of {symbol} alone")
@@ -141,17 +145,25 @@ def _emit(body: Callable[..., Any], symbol: str, alone: bool) -> bytes:
     config.CPU_NAME, config.CPU_FEATURES = target.name, target.features
     codegen = cpu_target.target_context.codegen()
     if alone:
-        codegen._library_class._finalize_specific = lambda library: None
+        # Neither optimise each helper function by itself nor emit code for it: both happen below, for the whole
+        # (docs/decisions/one-optimisation.md).
+        layout = codegen._data_layout
+        library_class = codegen._library_class
+        library_class._optimize_functions = lambda library, module: setattr(module, "data_layout", layout)
+        library_class._optimize_final_module = lambda library: None
+        library_class._finalize_specific = lambda library: None
     signature = types.void(types.CPointer(types.int64), types.int64, types.int64, types.int64)
     with global_compiler_lock:
         callback: Any = ccallback.CFunc(body, (signature.args, signature.return_type), {}, dict(_FLAGS))
         result = callback._compile_uncached()
         result.library._ensure_finalized()
         module = result.library._final_module.clone()
-        for value in (*module.functions, *module.global_variables):
-            if not value.is_declaration:
-                value.linkage = "internal"
+        # Numba's names count what was compiled before; without them the same kernel gives the same object.
+        defined = [value for value in (*module.functions, *module.global_variables) if not value.is_declaration]
         entry = module.get_function(result.fndesc.llvm_cfunc_wrapper_name)
+        for number, value in enumerate(defined):
+            value.linkage = "internal"
+            value.name = f"local{number}"
         entry.name = symbol
         entry.linkage = "external"
         make_machine = functools.partial(
@@ -163,9 +175,12 @@ def _emit(body: Callable[..., Any], symbol: str, alone: bool) -> bytes:
         # Position-independent code in the small model reaches its constants without loading their addresses; Numba's
         # own machine would use the large model.
         machine = make_machine(reloc="pic", codemodel="small")
-        builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
-        # What no longer is called from outside goes, and with it the error paths that cannot be taken.
-        passes = llvm.create_new_module_pass_manager()
+        options = llvm.create_pipeline_tuning_options(speed_level=3)
+        options.loop_vectorization = True
+        options.slp_vectorization = False  # as in Numba
+        builder = llvm.create_pass_builder(machine, options)
+        passes = builder.getModulePassManager()
+        # Once all is inlined it shows that a body cannot raise: then the wrapper's error path goes.
         passes.add_ipsccp_pass()
         passes.add_simplify_cfg_pass()
         passes.add_global_dead_code_eliminate_pass()

@@ -33,6 +33,19 @@ cdef extern from "numpy/arrayobject.h":
     int PyArray_SetBaseObject(cnp.ndarray arr, object obj) except -1
 
 
+def _most_bytes():
+    """More than this no request can mean: four times the machine's memory, where that is known."""
+    import os
+
+    try:
+        return 4 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 1 << 46
+
+
+cdef size_t most_bytes = _most_bytes()
+
+
 cdef class Block:
     """A piece of pooled memory; gives it back when it dies."""
 
@@ -44,7 +57,8 @@ cdef class Block:
 cdef Block allocate(size_t nbytes):
     """Take a block of at least `nbytes` from the pool. Raises MemoryError where there is none."""
     cdef Block block = Block.__new__(Block)
-    block.size_class = Pool.class_of(nbytes)
+    # systems that promise more memory than they have would kill the process later
+    block.size_class = Pool.class_of(nbytes) if nbytes <= most_bytes else -1
     if block.size_class >= 0:
         block.address = pool().take(block.size_class)
     if block.address == NULL:

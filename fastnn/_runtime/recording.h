@@ -24,14 +24,16 @@ class Recorder {
  public:
   static constexpr std::size_t CAPACITY = std::size_t{1} << 20;  // about 150 MB; later records are dropped, and counted
 
-  void add(PhaseRecord record) noexcept {
+  // Adds what `make()` returns. Nothing is thrown: a record for which there is no memory is dropped.
+  template <class Make>
+  void add(Make make) noexcept {
     const std::lock_guard guard(lock_);
-    if (records_.size() < CAPACITY) {
-      try {
-        records_.push_back(std::move(record));
+    try {
+      if (records_.size() < CAPACITY) {
+        records_.push_back(make());
         return;
-      } catch (...) {
       }
+    } catch (...) {
     }
     dropped_++;
   }

@@ -8,12 +8,16 @@
 //    the count. The exchange looks at the word alone. Its success proves that the phase is open and stays open until the
 //    claimed chunks are reported done, because the caller waits for them: only then is the phase's descriptor read. A
 //    thread that was preempted between load and exchange finds another epoch, or no chunks left, and has read nothing.
+//    Word, descriptor and count of unfinished chunks share a cache line, which is all that two threads need to exchange.
 // C. The caller claims chunks too, until none are left, and then waits for those that others have claimed. So a worker
 //    that sleeps, or that the system has put aside, delays nothing but a chunk it holds, and no wake-up can be lost that
 //    anyone waits for: waking workers is a question of speed alone.
 // D. One caller at a time has the team (`enter`); another one does not wait but runs its chunks alone.
 // E. A team is never destroyed. Workers end with the process; a forked child forgets the inherited team and builds its
 //    own; fewer threads means narrower phases, and the workers beyond them sleep.
+// F. Idle workers spin for the next phase, each on its own word, and then sleep. Waking one costs the caller more than a
+//    small phase takes, so sleepers are woken (and workers started) only for work that pays: of the rest of the run, and
+//    of runs that came shortly before.
 #pragma once
 
 #include <algorithm>
@@ -38,11 +42,11 @@
 namespace fastnn {
 
 // Nanoseconds, measured: docs/decisions/thread-team.md.
-constexpr std::int64_t SHARE_NS = 2'000;    // work that a thread must bring to a phase to take part in it
-constexpr std::int64_t CLAIM_NS = 1'000;    // work that one claim takes, at least, where a share has it
-constexpr std::int64_t WAKE_NS = 100'000;   // work that must be at hand for each thread that is woken or started
-constexpr std::int64_t IDLE_NS = 200'000;   // how long a worker spins for the next phase before it sleeps
-constexpr std::int64_t FINISH_NS = 500'000; // how long the caller spins for the last chunks before it sleeps
+constexpr std::int64_t SHARE_NS = 2'000;       // work that a thread must bring to a phase to take part in it
+constexpr std::int64_t CLAIM_NS = 1'000;       // work that one claim takes, at least, where a share has it
+constexpr std::int64_t WAKE_NS = 100'000;      // work that must be at hand for each thread that is woken or started
+constexpr std::int64_t IDLE_NS = 200'000;      // how long a worker spins for the next phase before it sleeps
+constexpr std::int64_t FINISH_NS = 500'000;    // how long the caller spins for the last chunks before it sleeps
 
 struct Settings {
   std::atomic<int> threads{1};            // for callers that set no number of their own
@@ -85,39 +89,39 @@ class Team {
  private:
   struct alignas(64) Seat {
     std::atomic<std::uint64_t> word{0};
+    std::atomic<std::uint32_t> unfinished{0};  // chunks of the share that are not reported done; CALLER_ASLEEP
+    std::atomic<std::uint32_t> grain{1};       // chunks that a claim takes
+    // The open phase: written by the caller while nobody can hold a claim, read by those who do.
+    Kernel kernel = nullptr;
+    const std::int64_t* args = nullptr;
+    std::int32_t end = 0;  // the share's last chunk + 1
+    bool timed = false;
+
     alignas(64) std::atomic<std::uint32_t> asleep{0};
     std::int64_t busy_ns = 0, ran = 0;  // written by the seat's thread while it holds a claim of a timed phase
   };
   struct Claim {
-    std::int64_t left, take;  // chunks of the share that were unclaimed before, and how many of them are now claimed
+    std::uint32_t left, take;  // chunks of the share that were unclaimed before, and how many of them are now claimed
   };
   struct Crew {
     int awake, to_raise;
   };
-  struct Descriptor {
-    Phase phase;
-    int width;
-    bool timed;
-  };
   static constexpr std::uint64_t LEFT = 0xffff;
   static constexpr std::uint32_t CALLER_ASLEEP = std::uint32_t{1} << 31;
 
-  static std::int64_t boundary(std::int64_t chunks, int seat, int width) { return chunks * seat / width; }
-  bool claim(Seat& seat, Claim& claimed);
-  void execute(Seat& mine, int from, const Claim& claimed, void* scratch);
-  bool work(int me, void* scratch);
+  static bool claim(Seat& from, Claim& claimed);
+  static void execute(Seat& mine, Seat& from, const Claim& claimed, void* scratch);
+  static void work_through(Seat& mine, Seat& from, void* scratch);
+  void work(int me, void* scratch);
   void serve(int me, const Scratch& scratch);
   bool start();
   Crew muster(const Phase* phases, int i, int n, int threads, int width);
   void raise(int count, int width);
-  void report(std::uint32_t done);
-  void wait_for_claimed();
-  void record(std::int64_t start_ns);
+  void open(const Phase& phase, int width, bool timed);
+  void wait_for_claimed(int width);
+  void record(const Phase& phase, int width, std::int64_t start_ns);
 
-  alignas(64) std::atomic<std::uint32_t> unfinished_{0};  // chunks of the open phase not reported done; CALLER_ASLEEP
-  alignas(64) std::atomic<int> width_{1};                 // of the open phase, ahead of a claim: where to look for chunks
-  std::atomic<std::uint32_t> grain_{1};                   // chunks that a claim takes
-  Descriptor now_{};                                      // the open phase: read by those who hold a claim in it
+  alignas(64) std::atomic<int> width_{1};  // of the latest phase: where idle threads look for chunks
   alignas(64) std::atomic<bool> busy_{false};
   std::uint64_t epoch_ = 0;
   std::int64_t owed_ = 0, last_ns_ = 0;  // work done lately that workers could have shared, and when it was done
@@ -126,84 +130,92 @@ class Team {
   std::array<Seat, MAX_THREADS> seats_;
 };
 
-inline bool Team::claim(Seat& seat, Claim& claimed) {
-  std::uint64_t seen = seat.word.load(std::memory_order_acquire);
-  while (const std::uint64_t left = seen & LEFT) {
-    const std::uint64_t take = std::min<std::uint64_t>(left, grain_.load(std::memory_order_relaxed));
-    if (seat.word.compare_exchange_weak(seen, seen - take, std::memory_order_acq_rel, std::memory_order_acquire)) {
-      claimed = {static_cast<std::int64_t>(left), static_cast<std::int64_t>(take)};
+inline bool Team::claim(Seat& from, Claim& claimed) {
+  std::uint64_t seen = from.word.load(std::memory_order_acquire);
+  while (const auto left = static_cast<std::uint32_t>(seen & LEFT)) {
+    const std::uint32_t take = std::min(left, from.grain.load(std::memory_order_relaxed));
+    if (from.word.compare_exchange_weak(seen, seen - take, std::memory_order_acq_rel, std::memory_order_acquire)) {
+      claimed = {left, take};
       return true;
     }
   }
   return false;
 }
 
-inline void Team::execute(Seat& mine, int from, const Claim& claimed, void* scratch) {
-  const Phase& phase = now_.phase;
-  const std::int64_t first = boundary(phase.chunks, from + 1, now_.width) - claimed.left;
-  if (!now_.timed) {
-    phase.kernel(phase.args, first, first + claimed.take, scratch);
-    return;
+// Runs claimed chunks and reports them; with the report the claim ends, and the phase may be over.
+inline void Team::execute(Seat& mine, Seat& from, const Claim& claimed, void* scratch) {
+  const std::int64_t first = from.end - static_cast<std::int64_t>(claimed.left), last = first + claimed.take;
+  if (!from.timed) {
+    from.kernel(from.args, first, last, scratch);
+  } else {
+    const std::int64_t start = now_ns();
+    from.kernel(from.args, first, last, scratch);
+    mine.busy_ns += now_ns() - start;
+    mine.ran += claimed.take;
   }
-  const std::int64_t start = now_ns();
-  phase.kernel(phase.args, first, first + claimed.take, scratch);
-  mine.busy_ns += now_ns() - start;
-  mine.ran += claimed.take;
+  if (from.unfinished.fetch_sub(claimed.take, std::memory_order_acq_rel) - claimed.take == CALLER_ASLEEP) {
+    from.unfinished.notify_one();
+  }
 }
 
-// Runs chunks until there are none to claim; returns whether there were any.
-inline bool Team::work(int me, void* scratch) {
-  const int width = width_.load(std::memory_order_acquire);
-  if (me >= width) return false;  // this phase was not meant to have so many threads
-  bool any = false;
-  for (int k = 0; k < width; k++) {
-    const int from = (me + k) % width;
-    std::uint32_t done = 0;
-    for (Claim claimed; claim(seats_[from], claimed); done += static_cast<std::uint32_t>(claimed.take)) {
-      execute(seats_[me], from, claimed, scratch);
-    }
-    if (done != 0) report(done);  // from here on the descriptor may change
-    any |= done != 0;
-  }
-  return any;
+inline void Team::work_through(Seat& mine, Seat& from, void* scratch) {
+  for (Claim claimed; claim(from, claimed);) execute(mine, from, claimed, scratch);
 }
 
-inline void Team::report(std::uint32_t done) {
-  if (unfinished_.fetch_sub(done, std::memory_order_acq_rel) - done == CALLER_ASLEEP) unfinished_.notify_one();
-}
-
-inline void Team::wait_for_claimed() {
-  const auto finished = [this] { return unfinished_.load(std::memory_order_acquire) == 0; };
-  const bool spare = settings.may_spin.load(std::memory_order_relaxed) &&
-                     now_.width <= settings.cpus.load(std::memory_order_relaxed);
-  if (spin(spare ? FINISH_NS : FINISH_NS / 50, finished)) return;
-  std::uint32_t seen = unfinished_.fetch_or(CALLER_ASLEEP, std::memory_order_acq_rel) | CALLER_ASLEEP;
-  while (seen != CALLER_ASLEEP) {
-    unfinished_.wait(seen, std::memory_order_acquire);
-    seen = unfinished_.load(std::memory_order_acquire);
-  }
+// Runs chunks, of the thread's own share first, until all that it has come across are claimed.
+inline void Team::work(int me, void* scratch) {
+  work_through(seats_[me], seats_[me], scratch);
+  const int width = width_.load(std::memory_order_relaxed);
+  if (me >= width) return;  // the phase is not meant to have so many threads
+  for (int from = me + 1; from < width; from++) work_through(seats_[me], seats_[from], scratch);
+  for (int from = 0; from < me; from++) work_through(seats_[me], seats_[from], scratch);
 }
 
 inline bool Team::share(const Phase* phases, int i, int n, int threads, int width, void* scratch, bool timed) {
   const Crew crew = muster(phases, i, n, threads, width);
   if (crew.awake + crew.to_raise == 0) return false;
-  const Phase& phase = phases[i];
   const std::int64_t start = timed ? now_ns() : 0;
-  now_ = {phase, width, timed};
-  grain_.store(static_cast<std::uint32_t>(std::max<std::int64_t>(1, CLAIM_NS * phase.chunks / phase.work)),
-               std::memory_order_relaxed);
-  width_.store(width, std::memory_order_release);
-  unfinished_.store(static_cast<std::uint32_t>(phase.chunks), std::memory_order_relaxed);
-  epoch_++;
-  for (int seat = width - 1; seat >= 0; seat--) {
-    const auto chunks = boundary(phase.chunks, seat + 1, width) - boundary(phase.chunks, seat, width);
-    seats_[seat].word.store(epoch_ << 16 | static_cast<std::uint64_t>(chunks), std::memory_order_release);
-  }
+  open(phases[i], width, timed);
   if (crew.to_raise > 0) raise(crew.to_raise, width);
   work(0, scratch);
-  wait_for_claimed();
-  if (timed) record(start);
+  wait_for_claimed(width);
+  if (timed) record(phases[i], width, start);
   return true;
+}
+
+inline void Team::open(const Phase& phase, int width, bool timed) {
+  const auto grain = std::clamp<std::int64_t>(CLAIM_NS * phase.chunks / phase.work, 1, phase.chunks);
+  width_.store(width, std::memory_order_relaxed);
+  epoch_++;
+  auto end = static_cast<std::int32_t>(phase.chunks);
+  for (int i = width - 1; i >= 0; i--) {
+    const auto begin = static_cast<std::int32_t>(phase.chunks * i / width);
+    const auto share = static_cast<std::uint32_t>(end - begin);
+    Seat& seat = seats_[i];
+    seat.kernel = phase.kernel;
+    seat.args = phase.args;
+    seat.end = end;
+    seat.timed = timed;
+    seat.grain.store(static_cast<std::uint32_t>(grain), std::memory_order_relaxed);
+    seat.unfinished.store(share, std::memory_order_relaxed);
+    seat.word.store(epoch_ << 16 | share, std::memory_order_release);
+    end = begin;
+  }
+}
+
+inline void Team::wait_for_claimed(int width) {
+  const bool spare = settings.may_spin.load(std::memory_order_relaxed) &&
+                     width <= settings.cpus.load(std::memory_order_relaxed);
+  for (int i = 0; i < width; i++) {
+    std::atomic<std::uint32_t>& unfinished = seats_[i].unfinished;
+    const auto finished = [&unfinished] { return unfinished.load(std::memory_order_acquire) == 0; };
+    if (spin(spare ? FINISH_NS : FINISH_NS / 50, finished)) continue;
+    std::uint32_t seen = unfinished.fetch_or(CALLER_ASLEEP, std::memory_order_acq_rel) | CALLER_ASLEEP;
+    while (seen != CALLER_ASLEEP) {
+      unfinished.wait(seen, std::memory_order_acquire);
+      seen = unfinished.load(std::memory_order_acquire);
+    }
+  }
 }
 
 // Counts the phase's workers that are awake, and how many others the work at hand pays for.
@@ -213,17 +225,18 @@ inline Team::Crew Team::muster(const Phase* phases, int i, int n, int threads, i
   for (int seat = 1; seat < started; seat++) awake += !seats_[seat].asleep.load(std::memory_order_relaxed);
   if (awake == width - 1) return {awake, 0};
 
-  std::int64_t at_hand = phases[i].work;
+  const std::int64_t enough = WAKE_NS * width, work = std::min(phases[i].work, enough);
+  std::int64_t at_hand = work;
   if (settings.may_spin.load(std::memory_order_relaxed)) {
     // Workers that are woken stay awake for the rest of this run, and for the next runs if they come soon.
-    for (int later = i + 1; later < n; later++) {
-      if (useful_threads(phases[later], threads) > 1) at_hand += phases[later].work;
+    for (int later = i + 1; later < n && at_hand < enough; later++) {
+      if (useful_threads(phases[later], threads) > 1) at_hand += std::min(phases[later].work, enough);
     }
     const std::int64_t now = now_ns();
     if (now - last_ns_ > IDLE_NS) owed_ = 0;
     at_hand += owed_;
-    owed_ = at_hand >= WAKE_NS ? 0 : owed_ + phases[i].work;
-    last_ns_ = now + phases[i].work;
+    owed_ = at_hand >= WAKE_NS ? 0 : owed_ + work;
+    last_ns_ = now + work;
   }
   return {awake, static_cast<int>(std::min<std::int64_t>(width - 1 - awake, at_hand / WAKE_NS))};
 }
@@ -248,8 +261,7 @@ inline void Team::serve(int me, const Scratch& scratch) {
   Seat& mine = seats_[me];
   const auto called = [&mine] { return (mine.word.load(std::memory_order_acquire) & LEFT) != 0; };
   for (;;) {
-    while (work(me, scratch.get())) {
-    }
+    work(me, scratch.get());
     const bool spare = settings.may_spin.load(std::memory_order_relaxed) &&
                        me < settings.cpus.load(std::memory_order_relaxed);
     if (!spin(spare ? IDLE_NS : 0, called)) {
@@ -292,15 +304,17 @@ inline bool Team::start() {
   return running;
 }
 
-inline void Team::record(std::int64_t start_ns) {
-  const Phase& phase = now_.phase;
-  PhaseRecord made{phase.tag, phase.kernel, start_ns, now_ns(), phase.chunks, {}, {}};
-  for (int seat = 0; seat < started(); seat++) {  // a worker may have come from a wider phase just before
-    if (seat >= now_.width && seats_[seat].ran == 0) continue;
-    made.busy_ns.push_back(std::exchange(seats_[seat].busy_ns, 0));
-    made.ran.push_back(std::exchange(seats_[seat].ran, 0));
-  }
-  recorder.add(std::move(made));
+inline void Team::record(const Phase& phase, int width, std::int64_t start_ns) {
+  const std::int64_t end_ns = now_ns();
+  recorder.add([&] {
+    PhaseRecord made{phase.tag, phase.kernel, start_ns, end_ns, phase.chunks, {}, {}};
+    for (int seat = 0; seat < started(); seat++) {  // a worker may have come from a wider phase just before
+      if (seat >= width && seats_[seat].ran == 0) continue;
+      made.busy_ns.push_back(std::exchange(seats_[seat].busy_ns, 0));
+      made.ran.push_back(std::exchange(seats_[seat].ran, 0));
+    }
+    return made;
+  });
 }
 
 inline Team& Team::current() {
@@ -335,7 +349,8 @@ inline void run_alone(const Phase& phase, void* scratch, bool timed) {
   phase.kernel(phase.args, 0, phase.chunks, scratch);
   if (!timed) return;
   const std::int64_t end = now_ns();
-  Team::current().recorder.add({phase.tag, phase.kernel, start, end, phase.chunks, {end - start}, {phase.chunks}});
+  Team::current().recorder.add(
+      [&] { return PhaseRecord{phase.tag, phase.kernel, start, end, phase.chunks, {end - start}, {phase.chunks}}; });
 }
 
 // Runs the phases one after the other; returns when the last is done. From any thread, without the GIL; no exception

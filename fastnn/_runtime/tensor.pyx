@@ -16,7 +16,6 @@ cimport numpy as cnp
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp
-from libcpp.vector cimport vector
 
 from fastnn._runtime.memory cimport Block, new_array
 from fastnn._runtime.recipe cimport Recipe
@@ -370,8 +369,11 @@ cdef class Primitive:
             cells[i] = cell_values[i]
         if out is None:
             return recipe.run(arrays, cells, cell_values, None)
-        target = (<TensorBase>out).array if isinstance(out, TensorBase) else out
-        if not isinstance(target, np.ndarray):
+        if isinstance(out, TensorBase):
+            target = (<TensorBase>out).array
+        elif isinstance(out, np.ndarray):
+            target = <cnp.ndarray>out
+        else:
             raise TypeError(f"{self.name}: out must be an array, got {type(out).__name__}")
         if not target.flags.writeable:
             raise ValueError(f"{self.name}: out is read-only")
@@ -415,7 +417,7 @@ cdef class Primitive:
             if self.elementwise and cnp.PyArray_DATA(array) == cnp.PyArray_DATA(target):
                 if same_shape(array, target) and same_strides(array, target):
                     continue
-            if np.may_share_memory(array, target):
+            if extents_meet(array, target) and np.may_share_memory(array, target):
                 return True
         return False
 
@@ -545,7 +547,11 @@ cdef class Node:
         )
 
     def name(self):
+        """What was called."""
         return type(self).__name__
+
+    def __repr__(self):
+        return f"<{self.name()}>"
 
 
 @cython.trashcan(True)
@@ -1105,6 +1111,33 @@ cdef inline bint operand(object value):
     return (
         isinstance(value, (TensorBase, float, int, cnp.ndarray)) or isinstance(value, (np.generic, list, tuple))
     )
+
+
+cdef void extent(cnp.ndarray array, char** low, char** high):
+    """The first byte that the array's elements take, and the one past the last."""
+    cdef int i
+    cdef cnp.npy_intp reach
+    low[0] = high[0] = <char*>cnp.PyArray_DATA(array)
+    if cnp.PyArray_SIZE(array) == 0:
+        return
+    for i in range(cnp.PyArray_NDIM(array)):
+        reach = (cnp.PyArray_DIM(array, i) - 1) * cnp.PyArray_STRIDE(array, i)
+        if reach < 0:
+            low[0] += reach
+        else:
+            high[0] += reach
+    high[0] += cnp.PyArray_ITEMSIZE(array)
+
+
+cdef bint extents_meet(cnp.ndarray x, cnp.ndarray y):
+    """Whether the stretches of memory that two arrays lie in overlap."""
+    cdef char* x_low
+    cdef char* x_high
+    cdef char* y_low
+    cdef char* y_high
+    extent(x, &x_low, &x_high)
+    extent(y, &y_low, &y_high)
+    return x_low < y_high and y_low < x_high
 
 
 cdef bint same_shape(cnp.ndarray x, cnp.ndarray y):

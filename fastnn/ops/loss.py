@@ -190,6 +190,13 @@ cross_entropy = Op(
     attributes={"reduction": "mean", "ignore_index": -100, "label_smoothing": 0.0},
     integer=("target",),
     floating=True,
-    cases=[{"N": n, "C": c} for n, c in ((1, 1), (7, 33), (128, 10), (3, 1000), (0, 4))],
+    bounds={"target": "C"},
+    domain={"weight": (0.5, 2.0)},
+    cases=[
+        *({"N": n, "C": c} for n, c in ((1, 1), (7, 33), (128, 10), (3, 1000), (0, 4))),
+        {"N": 9, "C": 17, "weight": None},
+        {"N": 9, "C": 17, "reduction": "sum", "label_smoothing": 0.1},
+        {"N": 9, "C": 17, "reduction": "none", "ignore_index": 3},
+    ],
     bench=[{"N": 128, "C": 10}, {"N": 1024, "C": 1000}],
 )

@@ -64,13 +64,12 @@ class Spec:
             shape = shapes[place.name]
             if shape is None or place.dims is None:
                 continue
+            before = dict(sizes)
             star = place.dims[:1] == ("*",)
             dims = place.dims[1:] if star else place.dims
             if len(shape) < len(dims) or (not star and len(shape) != len(dims)):
                 wanted = f"at least {len(dims)}" if star else str(len(dims))
-                raise ShapeError(
-                    f"{op}: {place.name} must have {wanted} axes, ({', '.join(place.dims)}), got {shape}"
-                )
+                raise ShapeError(f"{op}: {place.name} must have {wanted} axes, ({', '.join(place.dims)}), got {shape}")
             bound = list(zip(dims, shape[len(shape) - len(dims) :], strict=True))
             if star:
                 bound.append(("*", shape[: len(shape) - len(dims)]))  # type: ignore[arg-type]
@@ -81,7 +80,7 @@ class Spec:
                     source[symbol] = place.name
                 elif known != extent:
                     other = source.get(symbol)
-                    wanted = self.describe(place.dims, sizes)
+                    wanted = self.describe(place.dims, before)
                     because = f" to match {other} {shapes[other]}" if other else ""
                     raise ShapeError(f"{op}: {place.name} must have shape {wanted}{because}, got {shape}")
         return sizes
@@ -153,8 +152,9 @@ class Op(Primitive):
     reference : NumPy functions. The forward one takes the inputs (None where left out), then attributes and cells by
         name, and gives the outputs; the backward one takes a `Saved` and the gradients of the returned outputs, and
         gives one gradient (or None) an input.
-    lower : functions that append phases, or give NotImplemented where the reference serves. The forward one takes a `Lowering` and the inputs as symbolic arrays and
-        gives the outputs; the backward one takes a `Lowering` and the outputs' gradients.
+    lower : functions that append phases, or give NotImplemented where the reference serves. The forward one takes a
+        `Lowering` and the inputs as symbolic arrays and gives the outputs; the backward one takes a `Lowering` and
+        the outputs' gradients.
     saves : inputs and outputs that backward needs.
     attributes : compile-time options with their defaults; part of the signature.
     cells : float hyper-parameters with their defaults; never part of the signature.
@@ -165,7 +165,11 @@ class Op(Primitive):
     promotes : Tensors of different dtypes are promoted as torch does; else they are an error.
     elementwise : each output element depends on the input elements at its place alone.
     result : dtype of the outputs in a reference call, where it is not that of the inputs.
-    flops, cases, bench : FLOPs of a call from its symbols; sample sizes for tests and for benchmarks.
+    flops : FLOPs of a call from the symbols' extents.
+    cases, bench : sample calls for tests and for benchmarks, dicts of symbols to extents (``"*"`` to a tuple), of
+        inputs to shapes where the specification says ``(...)``, and of attributes to values.
+    bounds : for an integer input, the symbol (or input and axis, ``"x.1"``) that its samples stay below.
+    domain : for an input, the interval that its samples come from.
     """
 
     def __init__(
@@ -188,6 +192,8 @@ class Op(Primitive):
         flops: Callable[..., float] | None = None,
         cases: Sequence[dict[str, Any]] = (),
         bench: Sequence[dict[str, Any]] = (),
+        bounds: Mapping[str, str] | None = None,
+        domain: Mapping[str, tuple[float, float]] | None = None,
         doc: str = "",
     ) -> None:
         self.spec = Spec(shapes)
@@ -212,7 +218,7 @@ class Op(Primitive):
         self.integer, self.rule, self.check = tuple(integer), rule, check
         self.floating, self.promotes, self.result = floating, promotes, result
         self.flops, self.cases, self.bench = flops, tuple(cases), tuple(bench)
-        self.elementwise_op = elementwise
+        self.bounds, self.domain = dict(bounds or {}), dict(domain or {})
         self.__doc__ = f"{doc or (reference[0].__doc__ or name)}\n\nShapes: ``{shapes}``"
         register(self)
 
@@ -318,9 +324,7 @@ class Op(Primitive):
 
         def run(*values: Any) -> tuple[np.ndarray, ...]:
             with np.errstate(all="ignore"):
-                results = _as_tuple(
-                    self.reference[0](*values[:count], **dict(zip(names, values[count:], strict=True)))
-                )
+                results = _as_tuple(self.reference[0](*values[:count], **dict(zip(names, values[count:], strict=True))))
             ready = []
             for value in results:
                 array = np.asarray(value)
@@ -365,8 +369,7 @@ class Op(Primitive):
                 results = _as_tuple(backward(context, *values[:count]))
             dtype = next(g.dtype for g in values[:count] if g is not None)
             return tuple(
-                None if g is None or not n else np.asarray(g, dtype=dtype)
-                for g, n in zip(results, needs, strict=True)
+                None if g is None or not n else np.asarray(g, dtype=dtype) for g, n in zip(results, needs, strict=True)
             )
 
         return Recipe(count + len(saved), reference=run)

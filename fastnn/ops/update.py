@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastnn._kernels import jit
-from fastnn._runtime.segments import SegmentedUpdate
-from fastnn._runtime.tensor import get_backend
+from fastnn._runtime.segments import LayoutError, SegmentedUpdate
+from fastnn._runtime.tensor import dense_copy, dense_zeros, get_backend
 from fastnn.ops.op import KERNEL_DTYPES, NUMPY_BACKEND
 
 Arrays = Sequence[np.ndarray]
@@ -36,12 +36,33 @@ def _run(
         else:
             cost *= np.dtype(dtype).itemsize / 4
             update = updates[key] = SegmentedUpdate(name, columns, address, cost)
-    if update is not None and serves:
-        update(arrays, flags, cells)
-        return
     width = len(columns)
+    if update is not None and serves:
+        try:
+            update(arrays, flags, cells)
+        except LayoutError:
+            _run_laid_out(update, arrays, flags, cells, width)
+        return
     for first in range(0, len(arrays), width):
         reference(*arrays[first : first + width], *flags, *cells)
+
+
+def _run_laid_out(
+    update: SegmentedUpdate, arrays: list[np.ndarray], flags: tuple[int, ...], cells: tuple[float, ...], width: int
+) -> None:
+    """Run over copies that lie alike in memory, and write back what the update changes."""
+    ready: list[np.ndarray] = []
+    for first in range(0, len(arrays), width):
+        p = dense_copy(arrays[first])
+        ready.append(p)
+        for other in arrays[first + 1 : first + width]:
+            column = dense_zeros(p)
+            np.copyto(column, other)
+            ready.append(column)
+    update(ready, flags, cells)
+    for i, (own, copy) in enumerate(zip(arrays, ready, strict=True)):
+        if i % width != 1:
+            np.copyto(own, copy)
 
 
 def sgd_reference(

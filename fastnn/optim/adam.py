@@ -66,7 +66,8 @@ class Adam(Optimizer):
                 columns.append(state["max_exp_avg_sq"].array)
             touched.append(p)
         for (dtype, step), arrays in batches.items():
-            adam(arrays, flags, (*cells, 1 - beta1**step, 1 - beta2**step), dtype=dtype, amsgrad=amsgrad)
+            corrections = (1 - beta1**step, 1 - beta2**step)
+            adam(arrays, flags, (*cells, *corrections), dtype=dtype, amsgrad=amsgrad)
         for p in touched:
             self.state[p]["step"] += 1
             p._touch()

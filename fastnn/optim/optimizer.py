@@ -115,9 +115,7 @@ class Optimizer:
         """Take over state and hyper-parameters from `state_dict`; nothing changes unless everything fits."""
         groups = [dict(group) for group in state_dict["param_groups"]]
         if len(groups) != len(self.param_groups):
-            raise ValueError(
-                f"load_state_dict: expected {len(self.param_groups)} parameter groups, got {len(groups)}"
-            )
+            raise ValueError(f"load_state_dict: expected {len(self.param_groups)} parameter groups, got {len(groups)}")
         by_number: dict[Any, Tensor] = {}
         for own, group in zip(self.param_groups, groups, strict=True):
             if len(own["params"]) != len(group["params"]):

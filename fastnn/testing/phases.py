@@ -1,10 +1,10 @@
 """Run phases without the runtime: a small executor in plain Python, for tests and measurements of kernels.
 
-    arrays = [a, b]
-    low = lowering(arrays)
-    y = low.output((m, n), "float32")
-    product(low, *low.inputs, y)
-    result = run(low, arrays)[y]
+arrays = [a, b]
+low = lowering(arrays)
+y = low.output((m, n), "float32")
+product(low, *low.inputs, y)
+result = run(low, arrays)[y]
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The thread team: right results for any number of threads, callers, neighbours and forks; its controls."""
 
 import ctypes
+import importlib
 import os
 import shutil
 import subprocess
@@ -15,9 +16,9 @@ import pytest
 import threadpoolctl
 
 import fastnn
-from fastnn import threads as controls
 from fastnn._runtime import _fastnn_team as team
 
+controls = importlib.import_module("fastnn.threads")  # the package's attribute of that name is the context manager
 NATIVE = Path(__file__).parents[1] / "native"
 HEADERS = Path(fastnn.__file__).parent / "_runtime"
 COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("c++") or shutil.which("clang++")
@@ -197,10 +198,14 @@ def test_two_busy_processes_beside_it(kernels):
 def script(library, body, **environ):
     """Run Python code in a new process, where `kernels` and `run(n)` are at hand; returns the finished process."""
     head = f"""
-        import ctypes, os, signal, sys, threading, time, warnings
+        import ctypes, importlib, os, signal, sys, threading, time, warnings
         import numpy as np
-        from fastnn import threads as controls
+<<<<<<< .merge_file_Jojovo
+                from fastnn._runtime import _fastnn_team as team
+=======
         from fastnn._runtime import _fastnn_team as team
+        controls = importlib.import_module("fastnn.threads")
+>>>>>>> .merge_file_XHAqpG
         loaded = ctypes.CDLL({str(library)!r})
         count_up, dawdle = (ctypes.cast(f, ctypes.c_void_p).value for f in (loaded.count_up, loaded.dawdle))
         def run(work={LARGE}):
@@ -225,6 +230,40 @@ def test_nothing_starts_before_work_pays_for_it(library):
         assert team.started() == 1
         run()
         assert team.started() == 4
+        """,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_calls_in_quick_succession_pay_for_a_worker_together(library):
+    done = script(
+        library,
+        """
+        team.set_num_threads(2)
+        for _ in range(1000):
+            run(work=30_000)
+        assert team.started() == 2
+        """,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("may_spin", "idle"), [(True, 0.05), (False, 0.0)])
+def test_idle_workers_sleep(library, may_spin, idle):
+    done = script(
+        library,
+        f"""
+        team.configure(cpus=8, may_spin={may_spin})
+        team.set_num_threads(8)
+        run()
+        assert team.started() == 8
+        time.sleep({idle})
+        before = time.process_time()
+        time.sleep(0.3)
+        assert time.process_time() - before < 0.05
+        wakes = team.wakes()
+        run()
+        assert team.wakes() > wakes
         """,
     )
     assert done.returncode == 0, done.stderr

@@ -61,13 +61,15 @@ def panels(dtype: str, width: int) -> Any:
             column0 = chunk * group * panel
             column1 = min(n, column0 + group * panel)
             if b_row == size:
-                for j in range(column0, column1, panel):
+                for p in range((column1 - column0 + panel - 1) // panel):
+                    j = column0 + p * panel
                     transpose(to + j * k * size, b + j * b_column, min(panel, n - j), k, b_column, panel)
             else:
                 # some rows at a time, past all panels of the chunk: long runs in B, few pages
                 for k0 in range(0, k, ROWS_AT_ONCE):
                     rows = min(ROWS_AT_ONCE, k - k0)
-                    for j in range(column0, column1, panel):
+                    for p in range((column1 - column0 + panel - 1) // panel):
+                        j = column0 + p * panel
                         target, source = to + (j * k + k0 * panel) * size, b + j * b_column + k0 * b_row
                         copy(target, source, min(panel, n - j), rows, b_column, b_row, panel)
 

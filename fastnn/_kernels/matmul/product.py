@@ -50,7 +50,7 @@ def product(dtype: str, width: int, registers: int) -> Any:
         chunk_rows, chunk_columns, block = args[17], args[18], args[19]
         panel = args[20] * lanes
         tallest, pack = args[21], args[22]
-        room = _address(scratch)
+        room = scratch
         down = max(1, (m + chunk_rows - 1) // chunk_rows)
         for chunk in range(first, last):
             column0 = chunk // down * chunk_columns
@@ -118,16 +118,6 @@ def product(dtype: str, width: int, registers: int) -> Any:
                     break
 
     return body
-
-
-@intrinsic
-def _address(typing: Any, scratch: Any) -> Any:
-    """The address of the thread's scratch, as an int64."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.ptrtoint(args[0], I64)
-
-    return types.int64(types.voidptr), codegen
 
 
 def _caller(size: int, tiles: Tiles) -> Any:

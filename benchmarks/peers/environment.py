@@ -1,0 +1,86 @@
+"""The environment a side runs in, and what is recorded of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+# A machine may carry settings that make a library pick other kernels or threads than its makers meant.
+_OVERRIDES = re.compile(
+    r"(OPENBLAS|GOTO|MKL|BLIS|NVPL_BLAS|VECLIB|OMP|GOMP|KMP|ATEN|DNNL|ONEDNN|TORCH|NPY|NUMBA|FASTNN)_.*"
+)
+_KEPT = re.compile(r"FASTNN_(PEER_PYTHON|CACHE_DIR)")
+
+
+def without_overrides() -> tuple[dict[str, str], dict[str, str]]:
+    """Return the environment without the settings of numeric libraries, and those that were left out."""
+    removed = {k: v for k, v in os.environ.items() if _OVERRIDES.fullmatch(k) and not _KEPT.fullmatch(k)}
+    kept = {k: v for k, v in os.environ.items() if k not in removed}
+    # Nothing of the checkout but what the worker itself adds; in particular not the unbuilt package.
+    kept.pop("PYTHONPATH", None)
+    return kept, removed
+
+
+def interpreter(peer: bool) -> str:
+    """Return the Python that runs a side."""
+    return (os.environ.get("FASTNN_PEER_PYTHON") if peer else None) or sys.executable
+
+
+def machine() -> dict[str, Any]:
+    """Describe the machine, and how busy it is."""
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return {
+        "cpu": found[1] if found else platform.processor(),
+        "cpus": os.cpu_count(),
+        "affinity": affinity,
+        "system": platform.platform(),
+        "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def processor_seconds(pid: int) -> float | None:
+    """Return the CPU time that a process has used, in seconds; None where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def machine_seconds() -> float | None:
+    """Return the CPU time that all processes of the machine have used since it started, in seconds."""
+    try:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    except OSError:
+        return None
+    user, nice, system, _idle, _wait, irq, soft_irq, steal = map(int, fields)
+    return (user + nice + system + irq + soft_irq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+class Watch:
+    """Sees how much CPU time other processes than one of ours take; None where the system does not tell."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._before = self._now()
+
+    def _now(self) -> tuple[float, float, float] | None:
+        machine, own = machine_seconds(), processor_seconds(self._pid)
+        return None if machine is None or own is None else (time.perf_counter(), machine, own)
+
+    def others(self) -> float | None:
+        """Return the mean number of CPUs that other processes have taken since the start of the watch."""
+        now = self._now()
+        if now is None or self._before is None:
+            return None
+        wall, machine, own = (after - before for after, before in zip(now, self._before, strict=True))
+        return max(0.0, machine - own) / wall

@@ -1,0 +1,309 @@
+"""Pairs two sides of a comparison: same work, same threads, block by block in turn.
+
+a. Each side runs in a process of its own, so neither's threads, memory or settings reach the other. Only one computes
+   at any time. Threads of OpenMP and OpenBLAS spin for up to 25 ms after their work and would take a core from whoever
+   is timed next: so the harness waits until the side that has just worked uses no more CPU time.
+b. Blocks of the two sides alternate, and so does the side that begins: what the machine does meanwhile (frequency,
+   neighbours) meets both. A block begins with calls that are not timed. The ratio is taken of neighbouring blocks.
+c. Results are compared before anything is timed.
+d. On a machine that others use too, blocks that they disturbed may be repeated. What is seen of the others decides,
+   never the time that was measured.
+e. Several fresh pairs of processes: memory layout and the like differ from process to process.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.peers.case import Case
+from benchmarks.peers.environment import Watch, interpreter, processor_seconds, without_overrides
+from benchmarks.peers.statistics import Estimate, estimate
+
+_WORKER = Path(__file__).with_name("worker.py")
+_PAUSE_SECONDS = 0.06  # more than the 25 ms that a pool spins
+_DISTURBED = 0.25  # CPUs taken by other processes; ticks of 10 ms do not show less in a block
+_ASLEEP_SECONDS = 5.0  # how long to wait for a side that goes on computing
+
+
+class PeerError(RuntimeError):
+    """A comparison cannot be made, or would not be a fair one."""
+
+
+@dataclass
+class Plan:
+    """How thoroughly to measure.
+
+    Attributes
+    ----------
+    pairs, blocks : fresh pairs of processes, and blocks of each side in a pair.
+    block_seconds, warm_up_seconds : length of a block, and of the calls before it that are not timed.
+    seed : of the inputs.
+    patience : seconds a comparison may spend on repeating blocks in which other processes took CPUs.
+    """
+
+    pairs: int = 5
+    blocks: int = 10
+    block_seconds: float = 0.1
+    warm_up_seconds: float = 0.02
+    seed: int = 0
+    patience: float = 0.0
+
+
+@dataclass
+class Comparison:
+    """What one case gave against one peer.
+
+    Attributes
+    ----------
+    ratio : time of the peer over ours.
+    ours, theirs : seconds a call, median of the blocks.
+    peak : our share of the measured FMA peak at these threads; None where it is unknown.
+    quiet : whether, in every block, the other side used no CPU time.
+    others : CPUs that further processes took during the blocks, mean; None where the system does not tell.
+    """
+
+    case: str
+    peer: str
+    threads: int
+    ratio: Estimate
+    ours: float
+    theirs: float
+    bar: float | None
+    gflops: float | None
+    peak: float | None
+    quiet: bool
+    others: float | None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the bar is reached; None without a bar."""
+        return None if self.bar is None else self.ratio.reaches(self.bar)
+
+    def record(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        return {**asdict(self), "holds": self.holds}
+
+
+@dataclass(frozen=True)
+class Round:
+    """A block of each side: seconds a call, whether each slept while the other worked, CPUs that others took."""
+
+    seconds: dict[str, float]
+    quiet: bool
+    others: float | None
+
+
+class Process:
+    """A worker process."""
+
+    def __init__(self, python: str, environment: dict[str, str]) -> None:
+        self.pools: list[dict[str, Any]] = []
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in close()
+        self._child = subprocess.Popen(
+            # -P: the folder the harness was started from must not be searched for modules
+            [python, "-P", str(_WORKER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=environment,
+            text=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._child.pid
+
+    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+        """Send a command and wait for its answer."""
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        try:
+            self._child.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
+            self._child.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has died: the missing answer says so
+        line = self._child.stdout.readline()
+        if not line:
+            self._errors.seek(0)
+            raise PeerError(
+                f"the worker ended with status {self._child.wait()} in {do}:\n{self._errors.read()[-2000:]}"
+            )
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise PeerError(f"{do} failed: {answer['error']}; {answer['where']}")
+        return answer
+
+    def wait_asleep(self) -> bool:
+        """Wait until the process has stopped computing; says whether that was seen."""
+        deadline = time.monotonic() + _ASLEEP_SECONDS
+        before = processor_seconds(self.pid)
+        while time.monotonic() < deadline:
+            time.sleep(_PAUSE_SECONDS)
+            now = processor_seconds(self.pid)
+            if now is None:
+                return False
+            if now == before:
+                return True
+            before = now
+        return False
+
+    def close(self) -> None:
+        """End the process."""
+        for stream in (self._child.stdin, self._child.stdout):
+            if stream is not None:
+                stream.close()
+        try:
+            self._child.wait(5)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+        self._errors.close()
+
+
+def compare(
+    module: str,
+    case: Case,
+    peer: str,
+    threads: int,
+    plan: Plan,
+    *,
+    ours: str = "fastnn",
+    peak: Callable[[], float | None] = lambda: None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Comparison:
+    """Compare our side of a case with a peer.
+
+    Parameters
+    ----------
+    module : name or path of the module that holds the case, for the workers.
+    threads : compute threads of each side.
+    ours : name of our side (a stand-in, in the harness's own tests).
+    peak : gives the FMA peak of one thread in FLOP/s.
+    say : told what is being done.
+    """
+    groups: list[list[float]] = []
+    rounds: list[Round] = []
+    patience = plan.patience
+    details: dict[str, Any] = {"plan": asdict(plan), "sides": {}, "repeated": 0}
+    for pair in range(plan.pairs):
+        say(f"{case.name} against {peer}, {threads} thread(s), pair {pair + 1} of {plan.pairs}")
+        with _pair(module, case, (ours, peer), threads, plan, details) as workers:
+            _check_results(case, ours, peer, workers)
+            calls = _paces(workers, plan)
+            kept: list[Round] = []
+            while len(kept) < plan.blocks:
+                order = (ours, peer) if (pair + len(kept)) % 2 == 0 else (peer, ours)
+                began = time.monotonic()
+                this = _round(case, {name: workers[name] for name in order}, calls, threads, plan)
+                if this.others is not None and this.others > _DISTURBED and patience > 0:
+                    patience -= time.monotonic() - began
+                    details["repeated"] += 1
+                    continue
+                kept.append(this)
+        groups.append([this.seconds[peer] / this.seconds[ours] for this in kept])
+        rounds += kept
+    others = [this.others for this in rounds if this.others is not None]
+    own = float(np.median([this.seconds[ours] for this in rounds]))
+    gflops = case.flops / own / 1e9 if case.flops else None
+    roof = peak() if gflops else None
+    details["ratios"] = groups
+    return Comparison(
+        case=case.name,
+        peer=peer,
+        threads=threads,
+        ratio=estimate(groups),
+        ours=own,
+        theirs=float(np.median([this.seconds[peer] for this in rounds])),
+        bar=case.bar,
+        gflops=gflops,
+        peak=gflops * 1e9 / (roof * threads) if gflops and roof else None,
+        quiet=all(this.quiet for this in rounds),
+        others=float(np.mean(others)) if others else None,
+        details=details,
+    )
+
+
+def _paces(workers: dict[str, Process], plan: Plan) -> dict[str, int]:
+    """Find how many calls make a block of each side."""
+    calls = {}
+    for name, worker in workers.items():
+        pace = worker.ask("warm_up", seconds=plan.warm_up_seconds * 2)["seconds"]
+        calls[name] = max(1, round(plan.block_seconds / pace))
+        worker.wait_asleep()
+    return calls
+
+
+def _round(case: Case, workers: dict[str, Process], calls: dict[str, int], threads: int, plan: Plan) -> Round:
+    """Time one block of each side, in the order given."""
+    seconds, quiet, others = {}, True, []
+    for name, worker in workers.items():
+        (other,) = (w for w in workers.values() if w is not worker)
+        before, watch = processor_seconds(other.pid), Watch(worker.pid)
+        answer = worker.ask("block", calls=calls[name], warm_up=plan.warm_up_seconds)
+        others.append(watch.others())
+        quiet &= processor_seconds(other.pid) == before
+        _check_threads_used(case, name, threads, answer)
+        seconds[name] = answer["seconds"] / calls[name]
+        quiet &= worker.wait_asleep()
+    seen = [share for share in others if share is not None]
+    return Round(seconds, quiet, max(seen) if seen else None)
+
+
+@contextmanager
+def _pair(
+    module: str, case: Case, names: tuple[str, str], threads: int, plan: Plan, details: dict[str, Any]
+) -> Iterator[dict[str, Process]]:
+    """Start a fresh pair of workers, one after the other, and set them up."""
+    environment, removed = without_overrides()
+    details["environment_removed"] = removed
+    with ExitStack() as stack:
+        workers = {}
+        for name in names:
+            python = interpreter(case.sides[name].peer_python)
+            worker = Process(python, environment)
+            stack.callback(worker.close)
+            answer = worker.ask("setup", module=module, case=case.name, side=name, threads=threads, seed=plan.seed)
+            if answer["threads"] != threads:
+                raise PeerError(f"{case.name}: {name} must use {threads} thread(s), it uses {answer['threads']}")
+            details["sides"][name] = {**answer, "interpreter": python}
+            workers[name] = worker
+        yield workers
+        for name, worker in workers.items():
+            details["sides"][name]["pools"] = worker.pools
+
+
+def _check_results(case: Case, ours: str, peer: str, workers: dict[str, Process]) -> None:
+    results = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, worker in workers.items():
+            path = Path(folder, f"{name}.npz")
+            worker.pools = worker.ask("verify", path=str(path))["pools"]
+            with np.load(path) as arrays:
+                results[name] = dict(arrays)
+    if results[ours].keys() != results[peer].keys():
+        raise PeerError(f"{case.name}: {ours} gives {sorted(results[ours])}, {peer} gives {sorted(results[peer])}")
+    for key, value in results[ours].items():
+        try:
+            np.testing.assert_allclose(value, results[peer][key], case.rtol, case.atol)
+        except AssertionError as error:
+            raise PeerError(f"{case.name}: {key} of {ours} and {peer} differ, nothing was timed:{error}") from None
+
+
+def _check_threads_used(case: Case, name: str, threads: int, answer: dict[str, Any]) -> None:
+    """Using more CPU time than the threads could have is proof of more threads."""
+    if answer["busy"] > 1.05 * threads * answer["seconds"] + 0.02:
+        raise PeerError(
+            f"{case.name}: {name} must use {threads} thread(s), it used {answer['busy'] / answer['seconds']:.2f} CPUs"
+        )

@@ -1,0 +1,76 @@
+"""Measures start-up times: from the start of a process to a line that it prints."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from benchmarks.peers.case import StartCase
+from benchmarks.peers.environment import without_overrides
+from benchmarks.peers.harness import PeerError
+from benchmarks.peers.statistics import Estimate, estimate
+
+
+@dataclass
+class Start:
+    """A start-up time in seconds, what is taken off (if anything) already taken off."""
+
+    case: str
+    seconds: Estimate
+    bar: float
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the time stays under the bar: the interval's upper bound does."""
+        return self.seconds.high < self.bar
+
+    def record(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        return {**asdict(self), "holds": self.holds}
+
+
+def start_time(case: StartCase, runs: int, say: Callable[[str], None] = lambda text: None) -> Start:
+    """Measure a start-up; a first run, not counted, warms the page cache and fills the folder that runs share."""
+    environment, removed = without_overrides()
+    taken, differences = [], []
+    with ExitStack() as stack:
+        kept = stack.enter_context(tempfile.TemporaryDirectory())
+
+        def run(code: str) -> float:
+            with tempfile.TemporaryDirectory() as fresh:
+                own = {k: v.format(kept=kept, fresh=fresh) for k, v in case.environment.items()}
+                return _seconds(case.name, code, {**environment, **own})
+
+        for number in range(-1, runs):
+            say(f"{case.name}, start {max(number, 0) + 1} of {runs}")
+            less = run(case.minus) if case.minus is not None else 0.0
+            whole = run(case.code)
+            if number >= 0:
+                taken.append(whole)
+                differences.append([whole - less])
+    details = {"environment_removed": removed, "seconds": taken, "python": sys.version.split()[0]}
+    return Start(case.name, estimate(differences), case.bar, details)
+
+
+def _seconds(name: str, code: str, environment: dict[str, str]) -> float:
+    with tempfile.TemporaryFile("w+") as errors:
+        start = time.perf_counter()
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-c", code], stdout=subprocess.PIPE, stderr=errors, env=environment
+        )
+        assert child.stdout is not None
+        with child.stdout:
+            line = child.stdout.readline()
+            seconds = time.perf_counter() - start
+            child.stdout.read()
+        if child.wait() != 0 or not line:
+            errors.seek(0)
+            raise PeerError(f"{name}: the program ended with status {child.returncode}:\n{errors.read()[-2000:]}")
+    return seconds

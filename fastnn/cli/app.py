@@ -1,0 +1,137 @@
+"""Commands and their options."""
+
+from __future__ import annotations
+
+import math
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fastnn.cli.failure import Failure
+
+# The common base of typer's errors about arguments (typer brings its own copy of click).
+_ArgumentError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+app = typer.Typer(
+    name="fastnn",
+    help="Neural networks at the speed of the CPU.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+class Data(StrEnum):
+    """Datasets that can be trained on."""
+
+    mnist = "mnist"
+    fashion_mnist = "fashion-mnist"
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line; a bad one is told in one line on the standard error. Returns the exit status."""
+    try:
+        status = app(arguments, prog_name="fastnn", standalone_mode=False)
+    except typer.Exit as stop:
+        return int(stop.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        print("fastnn: interrupted", file=sys.stderr)
+        return 130
+    except Failure as failure:
+        print(f"fastnn: {failure}", file=sys.stderr)
+        return 1
+    except _ArgumentError as error:
+        complaint: Any = error
+        text = complaint.format_message()
+        if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help page
+            print(text)
+            return 2
+        line = " ".join(text.split()).rstrip(".")
+        print(f"fastnn: {line}" + ("" if line.startswith("Invalid") else "; see fastnn --help"), file=sys.stderr)
+        return 2
+    return int(status or 0)
+
+
+def _positive(value: float) -> float:
+    if not (value > 0 and math.isfinite(value)):
+        raise typer.BadParameter(f"must be a positive number, got {value}")
+    return value
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        sizes = [int(part) for part in text.split(",")]
+    except ValueError:
+        sizes = [0]
+    if min(sizes) < 1:
+        raise typer.BadParameter(f"must be whole numbers from 1 on, with commas between layers, got '{text}'")
+    return sizes
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import fastnn
+
+        print(f"fastnn {fastnn.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Neural networks at the speed of the CPU."""
+
+
+@app.command()
+def train(
+    data: Annotated[Data, typer.Argument(help="What to train on.")],
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 10,
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples in an update.")] = 128,
+    lr: Annotated[
+        float, typer.Option(callback=_positive, help="Adam's learning rate; it falls along half a cosine.")
+    ] = 0.005,
+    hidden: Annotated[str, typer.Option(help="Sizes of the hidden layers, such as 128 or 256,64.")] = "128",
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Fixes the weights and the order of batches.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results  [default: runs/DATA]")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Compute threads  [default: physical cores]")] = None,
+    compare_numpy: Annotated[
+        bool, typer.Option("--compare-numpy", help="Also measure an epoch on the NumPy reference.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors alone.")] = False,
+) -> int:
+    """Train a network of dense layers and keep its weights, history and a plot."""
+    try:
+        sizes = _sizes(hidden)
+    except typer.BadParameter as error:
+        raise typer.BadParameter(error.message, param_hint="'--hidden'") from None
+    from fastnn.cli.train import Settings, run_training
+
+    settings = Settings(
+        data=data.value,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        hidden=sizes,
+        seed=seed,
+        out=out if out is not None else Path("runs") / data.value,
+        threads=threads,
+        compare_numpy=compare_numpy,
+    )
+    return run_training(settings, quiet=quiet)
+
+
+@app.command()
+def info() -> None:
+    """Print versions, the CPU, threads and folders."""
+    from fastnn.cli.info import facts
+
+    rows = facts()
+    width = max(map(len, rows)) + 2
+    for name, value in rows.items():
+        print(f"{name:{width}}{value}")

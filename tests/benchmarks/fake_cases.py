@@ -1,0 +1,59 @@
+"""Cases whose sides take a known time, or go wrong in a known way."""
+
+import os
+import sys
+import threading
+import time
+from functools import partial
+
+import numpy as np
+
+from benchmarks.peers.case import Case, Side, Work
+
+
+def wait(seconds):
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+def takes(seconds, value, seed):
+    print("what a library prints must not disturb the protocol")
+    result = np.random.default_rng(seed).standard_normal(4) + value
+    return Work(run=lambda: time.sleep(seconds), verify=lambda: {"result": result})
+
+
+def raises(seed):
+    raise ValueError("no such kernel")
+
+
+def dies(seed):
+    print("a last word", file=sys.stderr)
+    os._exit(3)
+
+
+def never_sleeps(seed):
+    threading.Thread(target=wait, args=(60,), daemon=True).start()
+    return takes(0.001, 0, seed)
+
+
+def side(setup, threads=None):
+    return Side(setup, ("numpy",), lambda asked: asked if threads is None else threads)
+
+
+CASES = [
+    Case(
+        "fake",
+        {
+            "fastnn": side(partial(takes, 0.004, 0)),
+            "twice": side(partial(takes, 0.008, 0)),
+            "wrong": side(partial(takes, 0.002, 1e-3)),
+            "threads": side(partial(takes, 0.004, 0), threads=7),
+            "raises": side(raises),
+            "dies": side(dies),
+            "never-sleeps": side(never_sleeps),
+        },
+        bar=1.0,
+        flops=2e6,
+    )
+]
