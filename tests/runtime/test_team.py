@@ -200,12 +200,8 @@ def script(library, body, **environ):
     head = f"""
         import ctypes, importlib, os, signal, sys, threading, time, warnings
         import numpy as np
-<<<<<<< .merge_file_Jojovo
-                from fastnn._runtime import _fastnn_team as team
-=======
         from fastnn._runtime import _fastnn_team as team
         controls = importlib.import_module("fastnn.threads")
->>>>>>> .merge_file_XHAqpG
         loaded = ctypes.CDLL({str(library)!r})
         count_up, dawdle = (ctypes.cast(f, ctypes.c_void_p).value for f in (loaded.count_up, loaded.dawdle))
         def run(work={LARGE}):
