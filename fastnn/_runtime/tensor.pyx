@@ -874,7 +874,7 @@ cdef cnp.ndarray dense_like(cnp.ndarray array):
         shape[i] = cnp.PyArray_DIM(array, i)
         strides[i] = step
         step *= max(1, shape[i])
-    return new_array(ndim, shape, strides, cnp.PyArray_TYPE(array), step)
+    return new_array(ndim, shape, strides, cnp.PyArray_TYPE(array), step if cnp.PyArray_SIZE(array) else 0)
 
 
 cdef class TensorBase:
