@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 try:
-    from fastnn._runtime import _fastnn_team  # noqa: F401
+    import fastnn._runtime._fastnn_team
 except ModuleNotFoundError as error:
     if error.name != "fastnn._runtime._fastnn_team":
         raise
