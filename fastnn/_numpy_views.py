@@ -37,7 +37,7 @@ def is_basic(index: Any) -> bool:
     """Whether NumPy answers the index with a view."""
     parts = index if isinstance(index, tuple) else (index,)
     return all(
-        isinstance(p, (int, np.integer, slice)) and not isinstance(p, (bool, np.bool_)) or p is None or p is Ellipsis
+        (isinstance(p, (int, np.integer, slice)) and not isinstance(p, (bool, np.bool_))) or p is None or p is Ellipsis
         for p in parts
     )
 

@@ -93,7 +93,7 @@ def _root_gradients(tensors: Sequence[Tensor], gradients: Sequence[Any]) -> list
         if given is None:
             if root.numel() != 1:
                 raise GraphError(
-                    f"backward: a gradient must be given for a tensor that is not a single number, got shape {root.shape}"
+                    f"backward: a gradient must be given for more than a single number, got shape {root.shape}"
                 )
             ready.append(np.ones(root.shape, root.dtype))
             continue

@@ -9,7 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn import _numpy_views as views
-from fastnn._runtime.tensor import TensorBase, dense_copy, derived, is_grad_enabled, registered, run_backward, set_tensor_type
+from fastnn._runtime.tensor import (
+    TensorBase,
+    dense_copy,
+    derived,
+    is_grad_enabled,
+    registered,
+    run_backward,
+    set_tensor_type,
+)
 from fastnn.errors import DTypeError, GraphError, ShapeError
 
 _UFUNCS = {
@@ -29,8 +37,13 @@ _UFUNCS = {
 }
 
 
+_ONES = {np.dtype(name): np.ones((), name) for name in ("float32", "float64")}
+for _one in _ONES.values():
+    _one.flags.writeable = False
+
+
 def _op(name: str) -> Callable[..., Any]:
-    return registered()[name]  # type: ignore[no-any-return]
+    return registered()[name]
 
 
 class Tensor(TensorBase):
@@ -160,6 +173,11 @@ class Tensor(TensorBase):
         gradient : of this tensor, same shape; may be left out for a single element.
         retain_graph : keep what the graph saved, so that backward can run through it again.
         """
+        one = _ONES.get(self.dtype) if gradient is None and not create_graph and self.ndim == 0 else None
+        if one is not None and self.requires_grad:
+            # the usual end of a training step: a loss without axes
+            run_backward([self], [one], bool(retain_graph))
+            return
         from fastnn.autograd import backward
 
         backward((self,), (gradient,), retain_graph, create_graph)
@@ -234,10 +252,12 @@ class Tensor(TensorBase):
         try:
             array = self.array.reshape(wanted)
         except ValueError:
-            raise ShapeError(f"reshape: shape {wanted} does not fit the {self.numel()} elements of {self.shape}") from None
+            raise ShapeError(
+                f"reshape: shape {wanted} does not fit the {self.numel()} elements of {self.shape}"
+            ) from None
         own = self.shape
         shares = array.size == 0 or np.may_share_memory(array, self.array)
-        return derived(self, array, "reshape", lambda g: g.reshape(own), shares)  # type: ignore[return-value]
+        return derived(self, array, "reshape", lambda g: g.reshape(own), shares)
 
     def view(self, *shape: Any) -> Tensor:
         """As `reshape`, but always a view; ShapeError where the strides do not allow one."""
@@ -258,7 +278,7 @@ class Tensor(TensorBase):
         if first > last:
             raise ShapeError(f"flatten: start_dim must not come after end_dim, got {start_dim} and {end_dim}")
         joined = int(np.prod(self.shape[first : last + 1], dtype=np.int64))
-        return self.reshape(self.shape[:first] + (joined,) + self.shape[last + 1 :])
+        return self.reshape((*self.shape[:first], joined, *self.shape[last + 1 :]))
 
     def permute(self, *dims: Any) -> Tensor:
         """The axes in another order, a view."""
@@ -266,13 +286,13 @@ class Tensor(TensorBase):
         if sorted(order) != list(range(self.ndim)):
             raise ShapeError(f"permute: dims must name each of the {self.ndim} axes once, got {dims}")
         inverse = tuple(np.argsort(order)) if order else ()
-        return derived(self, self.array.transpose(order), "permute", lambda g: g.transpose(inverse))  # type: ignore[return-value]
+        return derived(self, self.array.transpose(order), "permute", lambda g: g.transpose(inverse))
 
     def transpose(self, dim0: int, dim1: int) -> Tensor:
         """Two axes swapped, a view."""
         one = views.axis_argument("transpose", dim0, self.ndim)
         two = views.axis_argument("transpose", dim1, self.ndim)
-        return derived(self, self.array.swapaxes(one, two), "transpose", lambda g: g.swapaxes(one, two))  # type: ignore[return-value]
+        return derived(self, self.array.swapaxes(one, two), "transpose", lambda g: g.swapaxes(one, two))
 
     def t(self) -> Tensor:
         """The transpose of at most two axes."""
@@ -290,7 +310,7 @@ class Tensor(TensorBase):
         """Insert an axis of length 1, a view."""
         axis = views.axis_argument("unsqueeze", dim, self.ndim + 1)
         own = self.shape
-        return derived(self, np.expand_dims(self.array, axis), "unsqueeze", lambda g: g.reshape(own))  # type: ignore[return-value]
+        return derived(self, np.expand_dims(self.array, axis), "unsqueeze", lambda g: g.reshape(own))
 
     def expand(self, *sizes: Any) -> Tensor:
         """Repeat along axes of length 1 without a copy; -1 keeps an extent."""
@@ -304,7 +324,7 @@ class Tensor(TensorBase):
         except ValueError:
             raise ShapeError(f"expand: {self.shape} cannot be expanded to {tuple(wanted)}") from None
         own = self.shape
-        return derived(self, array, "expand", lambda g: views.sum_to(g, own))  # type: ignore[return-value]
+        return derived(self, array, "expand", lambda g: views.sum_to(g, own))
 
     def __getitem__(self, index: Any) -> Tensor:
         key = views.index_argument(index)
@@ -313,9 +333,7 @@ class Tensor(TensorBase):
         except IndexError as error:
             raise IndexError(f"index {index!r} does not fit shape {self.shape}: {error}") from None
         own, dtype, basic = self.shape, self.dtype, views.is_basic(key)
-        return derived(  # type: ignore[return-value]
-            self, array, "getitem", lambda g: views.scatter(g, key, own, dtype, basic), basic
-        )
+        return derived(self, array, "getitem", lambda g: views.scatter(g, key, own, dtype, basic), basic)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if is_grad_enabled() and (self.requires_grad or getattr(value, "requires_grad", False)):
@@ -339,31 +357,11 @@ class Tensor(TensorBase):
         if wanted == self.dtype and not copy:
             return self
         own = self.dtype
-        return derived(self, self.array.astype(wanted), "to", lambda g: g.astype(own), False)  # type: ignore[return-value]
+        return derived(self, self.array.astype(wanted), "to", lambda g: g.astype(own), False)
 
     def type(self, dtype: npt.DTypeLike) -> Tensor:
         """Convert to a dtype."""
         return self.to(dtype)
-
-    def float(self) -> Tensor:
-        """Convert to float32."""
-        return self.to(np.float32)
-
-    def double(self) -> Tensor:
-        """Convert to float64."""
-        return self.to(np.float64)
-
-    def long(self) -> Tensor:
-        """Convert to int64."""
-        return self.to(np.int64)
-
-    def int(self) -> Tensor:
-        """Convert to int32."""
-        return self.to(np.int32)
-
-    def bool(self) -> Tensor:
-        """Convert to bool."""
-        return self.to(np.bool_)
 
     def cpu(self) -> Tensor:
         """Self: there is no other device."""
@@ -375,71 +373,71 @@ class Tensor(TensorBase):
 
     def clone(self) -> Tensor:
         """A C-contiguous copy that stays on the tape."""
-        return _op("copy")(self)  # type: ignore[no-any-return]
+        return _op("copy")(self)
 
     # -- arithmetic by name
 
     def add(self, other: Any, *, alpha: Any = 1) -> Tensor:
         """``self + alpha * other``."""
-        return self + (other if alpha == 1 else other * alpha)  # type: ignore[no-any-return]
+        return self + (other if alpha == 1 else other * alpha)
 
     def sub(self, other: Any, *, alpha: Any = 1) -> Tensor:
         """``self - alpha * other``."""
-        return self - (other if alpha == 1 else other * alpha)  # type: ignore[no-any-return]
+        return self - (other if alpha == 1 else other * alpha)
 
     def mul(self, other: Any) -> Tensor:
         """``self * other``."""
-        return self * other  # type: ignore[no-any-return]
+        return self * other
 
     def div(self, other: Any) -> Tensor:
         """``self / other``."""
-        return self / other  # type: ignore[no-any-return]
+        return self / other
 
     def neg(self) -> Tensor:
         """``-self``."""
-        return -self  # type: ignore[no-any-return]
+        return -self
 
     def matmul(self, other: Any) -> Tensor:
         """``self @ other``."""
-        return self @ other  # type: ignore[no-any-return]
+        return self @ other
 
     mm = matmul
 
     def relu(self) -> Tensor:
         """``max(self, 0)``."""
-        return _op("relu")(self)  # type: ignore[no-any-return]
+        return _op("relu")(self)
 
     def tanh(self) -> Tensor:
         """Hyperbolic tangent."""
-        return _op("tanh")(self)  # type: ignore[no-any-return]
+        return _op("tanh")(self)
 
     def sigmoid(self) -> Tensor:
         """``1 / (1 + exp(-self))``."""
-        return _op("sigmoid")(self)  # type: ignore[no-any-return]
+        return _op("sigmoid")(self)
 
     def softmax(self, dim: int) -> Tensor:
         """Softmax along `dim`."""
-        return _op("softmax")(self, dim=dim)  # type: ignore[no-any-return]
+        return _op("softmax")(self, dim=dim)
 
     def log_softmax(self, dim: int) -> Tensor:
         """Logarithm of the softmax along `dim`."""
-        return _op("log_softmax")(self, dim=dim)  # type: ignore[no-any-return]
+        return _op("log_softmax")(self, dim=dim)
 
     def sum(self, dim: Any = None, keepdim: bool = False) -> Tensor:
         """Sum over all axes, or over `dim` (an int or several)."""
-        return _op("sum")(self, dim=dim, keepdim=keepdim)  # type: ignore[no-any-return]
+        return _op("sum")(self, dim=dim, keepdim=keepdim)
 
     def mean(self, dim: Any = None, keepdim: bool = False) -> Tensor:
         """Mean over all axes, or over `dim` (an int or several)."""
         if self.dtype.kind != "f":
             raise DTypeError(f"mean: the dtype must be a floating one, got {self.dtype}")
-        return _op("mean")(self, dim=dim, keepdim=keepdim)  # type: ignore[no-any-return]
+        return _op("mean")(self, dim=dim, keepdim=keepdim)
 
     def argmax(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
         """Index of the largest element, over all or along `dim`; the first where several are equal."""
         if dim is not None:
             views.axis_argument("argmax", dim, self.ndim)
-        return from_numpy(np.asarray(self.array.argmax(axis=dim, keepdims=keepdim)))
+        return from_numpy(np.asarray(np.argmax(self.array, axis=dim, keepdims=keepdim)))
 
     def relu_(self) -> Tensor:
         """Set negative elements to 0, in place."""
@@ -454,7 +452,7 @@ class Tensor(TensorBase):
 
     def eq(self, other: Any) -> Tensor:
         """``self == other``, element by element."""
-        return self == other  # type: ignore[no-any-return, return-value]
+        return self == other
 
     # -- in place
 
@@ -521,6 +519,28 @@ class Tensor(TensorBase):
     def copy_(self, source: Any) -> Tensor:
         """Take the elements of `source`, broadcast and converted."""
         return self._overwrite(source if isinstance(source, TensorBase) else np.asarray(source))
+
+    # -- conversions named as types come last: in this class the names mean these from here on
+
+    def float(self) -> Tensor:
+        """Convert to float32."""
+        return self.to(np.float32)
+
+    def double(self) -> Tensor:
+        """Convert to float64."""
+        return self.to(np.float64)
+
+    def long(self) -> Tensor:
+        """Convert to int64."""
+        return self.to(np.int64)
+
+    def int(self) -> Tensor:
+        """Convert to int32."""
+        return self.to(np.int32)
+
+    def bool(self) -> Tensor:
+        """Convert to bool."""
+        return self.to(np.bool_)
 
 
 set_tensor_type(Tensor)

@@ -18,9 +18,7 @@ def test_a_chain_of_operators():
     z = (x * y - y / 2.0 + 1.0) @ fastnn.tensor(np.ones((4, 2), "float32"))
     (-z).sum().backward()
     np.testing.assert_allclose(x.grad.numpy(), np.broadcast_to(-2 * y.detach().numpy(), (3, 4)), rtol=1e-6)
-    np.testing.assert_allclose(
-        y.grad.numpy(), (-2 * x.detach().numpy() + 1).sum(axis=0), rtol=1e-5, atol=1e-5
-    )
+    np.testing.assert_allclose(y.grad.numpy(), (-2 * x.detach().numpy() + 1).sum(axis=0), rtol=1e-5, atol=1e-5)
 
 
 def test_gradients_accumulate_and_zeroing_is_the_callers():
@@ -240,7 +238,7 @@ def test_in_place_on_a_leaf_that_requires_grad_raises():
         lambda t: t[np.array([0, 0, 2])],
         lambda t: t[np.array([[True, False, True, False]] * 3)],
         lambda t: t.unsqueeze(0).expand(5, 3, 4),
-        lambda t: t.double(),
+        lambda t: t.to(np.float64, copy=True),
         lambda t: t.clone(),
         lambda t: t.T.contiguous(),
     ],
@@ -314,7 +312,8 @@ def test_a_steady_loop_allocates_nothing_from_the_system():
 def test_gradcheck_prints_input_index_and_both_numbers():
     def wrong(x):
         y = x * 2.0
-        y.register_hook(lambda g: g * 1.5)
+        if y.requires_grad:
+            y.register_hook(lambda g: g * 1.5)
         return y
 
     with pytest.raises(AssertionError, match=r"input 0 at \[\d\]: backward gives .*, finite differences give"):

@@ -165,7 +165,16 @@ def test_read_only_out_raises_and_other_layouts_are_filled():
 
 def test_views_share_memory():
     t = fastnn.tensor(np.arange(12.0, dtype="float32")).reshape(3, 4)
-    for view in (t.T, t.view(2, 6), t[1:], t[:, ::2], t.transpose(0, 1), t.unsqueeze(0), t.expand(2, 3, 4), t.flatten()):
+    for view in (
+        t.T,
+        t.view(2, 6),
+        t[1:],
+        t[:, ::2],
+        t.transpose(0, 1),
+        t.unsqueeze(0),
+        t.expand(2, 3, 4),
+        t.flatten(),
+    ):
         assert np.shares_memory(view.numpy(), t.numpy())
     with pytest.raises(ValueError, match="use reshape"):
         t.T.view(12)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from fastnn._kernels import functions as f
 from fastnn._kernels.jit import inline, kernel
 from fastnn._kernels.pointer import cell, pointer
-from fastnn._kernels.vector import ITEMSIZES, VECTOR_BYTES, Value, address_of, move, sweep
+from fastnn._kernels.vector import ITEMSIZES, VECTOR_BYTES, Value, move, outlined, sweep
 
 
 class Row(NamedTuple):
@@ -60,7 +60,8 @@ TABLE: dict[str, Row] = {
 }
 
 # Scratch: int64 words, then the cells' numbers, then for every array a block of STAGED elements.
-# The words: the sweep's table; how many arrays, sizes of an element; done, stop, position, longest run; the index along each axis; each array's address now.
+# The words: the sweep's table; how many arrays, sizes of an element; done, stop, position along the innermost axis,
+# longest run; the index along each axis; each array's address now.
 ARRAYS, SIZE, RESULT_SIZE, DONE, STOP, POSITION, LONGEST, INDEX, CURRENT = 16, 17, 18, 19, 20, 21, 22, 32, 64
 NUMBERS = 1024
 BLOCKS = 2048
@@ -70,6 +71,7 @@ STAGED = 512
 @inline
 def begin(words: Any, args: Any, first: Any, last: Any) -> None:
     """Place the odometer on the first element of the chunks."""
+    outlined()
     arrays, size, result_size = words[ARRAYS], words[SIZE], words[RESULT_SIZE]
     done = first * args[arrays + 1]
     ndim = args[arrays + 2]
@@ -94,15 +96,16 @@ def begin(words: Any, args: Any, first: Any, last: Any) -> None:
 
 
 @inline
-def load_run(words: Any, args: Any, base: Any) -> int:
+def load_run(words: Any, args: Any, scratch: Any) -> Any:
     """Fill the sweep's table for the next run; operands that do not lie side by side are moved into scratch."""
+    outlined()
     arrays, size = words[ARRAYS], words[SIZE]
     ndim = args[arrays + 2]
     inner = arrays + 3 + ndim - 1
     length = min(min(args[inner] - words[POSITION], words[STOP] - words[DONE]), words[LONGEST])
     for k in range(arrays):
         step = args[inner + (k + 1) * ndim]
-        block = base + BLOCKS + k * (STAGED * 8)
+        block = scratch + BLOCKS + k * (STAGED * 8)
         words[k] = words[CURRENT + k] if step == 1 else block
         words[arrays + k] = step != 0 or k == 0
         if k and step != 1:
@@ -113,6 +116,7 @@ def load_run(words: Any, args: Any, base: Any) -> int:
 @inline
 def finish_run(words: Any, args: Any, length: Any) -> None:
     """Move a staged result to its place and the odometer past the run."""
+    outlined()
     arrays, size, result_size = words[ARRAYS], words[SIZE], words[RESULT_SIZE]
     ndim = args[arrays + 2]
     shape = arrays + 3
@@ -151,16 +155,15 @@ def map(function: str, dtype: str) -> Any:
     run_over = sweep(row.expression, [row.result or dtype], [dtype] * row.operands, cells)
 
     def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
-        base = address_of(scratch)
-        words = pointer(base, "int64")
-        numbers = pointer(base + NUMBERS, dtype)
+        words = pointer(scratch, "int64")
+        numbers = pointer(scratch + NUMBERS, dtype)
         for c in range(cells):
             numbers[c] = cell(args[arrays + 3 + (arrays + 1) * args[arrays + 2] + c])
         words[ARRAYS], words[SIZE], words[RESULT_SIZE] = arrays, size, result_size
         begin(words, args, first, last)
         while words[DONE] < words[STOP]:
-            length = load_run(words, args, base)
-            run_over(base, base + NUMBERS, length)
+            length = load_run(words, args, scratch)
+            run_over(scratch, scratch + NUMBERS, length)
             finish_run(words, args, length)
 
     return body

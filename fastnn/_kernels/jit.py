@@ -12,6 +12,7 @@ c. Threads that ask for the same kernel at once wait for one of them; processes 
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -39,6 +40,7 @@ __all__ = [
     "inline",
     "intrinsic",
     "kernel",
+    "prefetch",
     "prepare",
 ]
 
@@ -61,8 +63,7 @@ def kernel(factory: Callable[..., Any]) -> Callable[..., Any]:
     """Mark a factory: called with its static parameters, it returns ``body(args, first, last, scratch)``.
 
     The body is compiled by Numba. ``args`` is a pointer to int64 (``args[0]`` is the first), ``first`` and ``last``
-    are chunk numbers (int64), ``scratch`` points to `SCRATCH_BYTES` of 64-byte-aligned memory (a void pointer; see
-    `pointer.address_of`).
+    are chunk numbers (int64), ``scratch`` is the address of `SCRATCH_BYTES` of 64-byte-aligned memory (int64).
     """
     factory.__fastnn_kernel__ = True  # type: ignore[attr-defined]
     return factory
@@ -124,7 +125,8 @@ def compile_object(factory: Callable[..., Any], static: Mapping[str, Any], symbo
     if needed - ALLOWED_SYMBOLS:
         raise KernelError(
             f"kernel {label} needs {', '.join(sorted(needed - ALLOWED_SYMBOLS))} from outside: kernels must not raise, "
-            "allocate, or call Python or the C library (a raise, an assert, an array made inside, np.exp?)"
+            "allocate, or call Python or the C library (a raise, a range whose step may be 0, "
+            "an array made inside, np.exp?)"
         )
     if exported != {symbol}:
         raise KernelError(f"kernel {label} exports {sorted(exported)} instead of {symbol} alone")
@@ -143,13 +145,16 @@ def _emit(body: Callable[..., Any], symbol: str, alone: bool) -> bytes:
     target = cpu.target()
     config: Any = numba_config
     config.CPU_NAME, config.CPU_FEATURES = target.name, target.features
-    library_class = cpu_target.target_context.codegen()._library_class
+    codegen = cpu_target.target_context.codegen()
     if alone:
-        # Neither optimise each helper function by itself nor emit code for it: both happen below, for the whole. A
-        # third of the compile time, and smaller code.
+        # Neither optimise each helper function by itself nor emit code for it: both happen below, for the whole
+        # (docs/decisions/one-optimisation.md).
+        layout = codegen._data_layout
+        library_class = codegen._library_class
+        library_class._optimize_functions = lambda library, module: setattr(module, "data_layout", layout)
         library_class._optimize_final_module = lambda library: None
         library_class._finalize_specific = lambda library: None
-    signature = types.void(types.CPointer(types.int64), types.int64, types.int64, types.voidptr)
+    signature = types.void(types.CPointer(types.int64), types.int64, types.int64, types.int64)
     with global_compiler_lock:
         callback: Any = ccallback.CFunc(body, (signature.args, signature.return_type), {}, dict(_FLAGS))
         result = callback._compile_uncached()
@@ -176,7 +181,12 @@ def _emit(body: Callable[..., Any], symbol: str, alone: bool) -> bytes:
         options.loop_vectorization = True
         options.slp_vectorization = False  # as in Numba
         builder = llvm.create_pass_builder(machine, options)
-        builder.getModulePassManager().run(module, builder)
+        passes = builder.getModulePassManager()
+        # Once all is inlined it shows that a body cannot raise: then the wrapper's error path goes.
+        passes.add_ipsccp_pass()
+        passes.add_simplify_cfg_pass()
+        passes.add_global_dead_code_eliminate_pass()
+        passes.run(module, builder)
         module.triple = loader.triple()
         copy = module.clone()
         code = bytes(machine.emit_object(module))
@@ -246,8 +256,8 @@ def source_digest() -> str:
 
 
 @functools.cache
-def _identity() -> str:
-    """What object code depends on besides the kernel's name and parameters."""
+def identity() -> str:
+    """What object code depends on besides the kernel's name and parameters: sources, target, versions."""
     import llvmlite
 
     numba = importlib.util.find_spec("numba")
@@ -261,12 +271,12 @@ def _identity() -> str:
 
             version = metadata.version("numba")
     target = cpu.target()
-    return f"{source_digest()} {loader.triple()} {target.name} {target.features} {llvmlite.__version__} {version}"
+    return " ".join((source_digest(), loader.triple(), target.name, target.features, llvmlite.__version__, version))
 
 
 def _file(name: str, static: str) -> str:
     """Name of a kernel's file in the cache."""
-    return f"{name}-{hashlib.sha256(f'{_identity()} {name} {static}'.encode()).hexdigest()[:32]}"
+    return f"{name}-{hashlib.sha256(f'{identity()} {name} {static}'.encode()).hexdigest()[:32]}"
 
 
 def address(name: str, **static: Any) -> int:
@@ -294,6 +304,21 @@ def address(name: str, **static: Any) -> int:
 def prepare(kernels: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
     """Have a batch of kernels ready; those that are missing are compiled on several cores. Raises as `address` does."""
     _provide([(name, statics(static)) for name, static in kernels])
+
+
+def prefetch(kernels: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    """As `prepare`, in the background and in the given order; `address` waits for a kernel that is under way.
+
+    What fails is left to the call that needs it.
+    """
+    requests = [(name, statics(static)) for name, static in kernels]
+    if any(request not in _addresses for request in requests):
+        threading.Thread(target=_try_to_provide, args=(requests,), name="fastnn-prefetch", daemon=True).start()
+
+
+def _try_to_provide(requests: list[Request]) -> None:
+    with contextlib.suppress(Exception):
+        _provide(requests)
 
 
 def _provide(requests: list[Request]) -> None:
@@ -334,8 +359,16 @@ def _load(store: cache.Cache, file: str, request: Request) -> bool:
     code = store.load(file)
     if code is None:
         return False
-    _addresses[request] = loader.load(code)
+    _enter(request, code)
     return True
+
+
+def _enter(request: Request, code: bytes) -> None:
+    """Load a kernel into the table and wake who waits for it."""
+    _addresses[request] = loader.load(code)
+    event = _pending.get(request)
+    if event is not None:
+        event.set()
 
 
 def _compile(store: cache.Cache, files: dict[str, Request]) -> None:
@@ -345,7 +378,7 @@ def _compile(store: cache.Cache, files: dict[str, Request]) -> None:
     names = list(files)
 
     def done(index: int, code: bytes) -> None:
-        _addresses[files[names[index]]] = loader.load(code)
+        _enter(files[names[index]], code)
         store.save(names[index], code)
 
     errors = _helpers().compile(list(files.values()), done)
@@ -365,7 +398,7 @@ def _helpers() -> Any:
         if _pool is None:
             # The user's settings of Numba must not change what is compiled.
             environment = {key: value for key, value in os.environ.items() if not key.startswith("NUMBA_")}
-            _pool = helper.Pool(source_digest(), environment)
+            _pool = helper.Pool(identity(), environment)
         return _pool
 
 

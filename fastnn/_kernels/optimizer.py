@@ -14,13 +14,13 @@ import numpy as np
 
 from fastnn._kernels.jit import inline, kernel
 from fastnn._kernels.pointer import cell, pointer
-from fastnn._kernels.vector import ITEMSIZES, Value, address_of, fma, maximum, sqrt, sweep
+from fastnn._kernels.vector import ITEMSIZES, Value, fma, maximum, sqrt, sweep
 
 NUMBERS = 1024  # where in scratch the expression's numbers stand
 
 
 @inline
-def aim(words: Any, args: Any, chunk: Any, states: Any, size: Any) -> int:
+def aim(words: Any, args: Any, chunk: Any, states: Any, size: Any) -> Any:
     """Fill the sweep's table for a chunk: results p and states, operands p, g and states; returns the length."""
     row = pointer(args[1] + chunk * 24, "int64")
     segment = pointer(args[0] + row[0] * (states + 3) * 8, "int64")
@@ -59,8 +59,7 @@ def sgd(dtype: str, momentum: bool, nesterov: bool) -> Any:
     size = ITEMSIZES[dtype]
 
     def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
-        base = address_of(scratch)
-        numbers = pointer(base + NUMBERS, dtype)
+        numbers = pointer(scratch + NUMBERS, dtype)
         started = cell(args[7]) != 0.0
         numbers[0] = cell(args[3])
         numbers[1] = -1.0 if args[2] != 0 else 1.0
@@ -69,8 +68,8 @@ def sgd(dtype: str, momentum: bool, nesterov: bool) -> Any:
         numbers[4] = 1.0 - cell(args[5]) if started else 1.0
         numbers[5] = cell(args[4])
         for chunk in range(first, last):
-            length = aim(pointer(base, "int64"), args, chunk, states, size)
-            run_over(base, base + NUMBERS, length)
+            length = aim(pointer(scratch, "int64"), args, chunk, states, size)
+            run_over(scratch, scratch + NUMBERS, length)
 
     return body
 
@@ -97,8 +96,7 @@ def adam(dtype: str, amsgrad: bool) -> Any:
     size = ITEMSIZES[dtype]
 
     def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
-        base = address_of(scratch)
-        numbers = pointer(base + NUMBERS, dtype)
+        numbers = pointer(scratch + NUMBERS, dtype)
         lr = cell(args[4])
         decay = cell(args[8])
         decoupled = args[3] != 0
@@ -112,7 +110,7 @@ def adam(dtype: str, amsgrad: bool) -> Any:
         numbers[7] = 1.0 / np.sqrt(cell(args[10]))
         numbers[8] = cell(args[7])
         for chunk in range(first, last):
-            length = aim(pointer(base, "int64"), args, chunk, states, size)
-            run_over(base, base + NUMBERS, length)
+            length = aim(pointer(scratch, "int64"), args, chunk, states, size)
+            run_over(scratch, scratch + NUMBERS, length)
 
     return body

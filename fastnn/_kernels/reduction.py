@@ -1,4 +1,4 @@
-"""Sums over axes, in an order that depends on the summed length and on whether the last axis is summed, on nothing else.
+"""Sums over axes, in an order that depends on the summed length and on whether the last axis is summed, nothing else.
 
 A. Order. The summed elements form one sequence, in C order of the summed axes as the caller sees them (not as they
    lie in memory). `rows` serves sums that include the last axis: the sequence is cut into blocks of 1,024 elements, a
@@ -18,11 +18,23 @@ from __future__ import annotations
 from typing import Any
 
 from numba import types
+from numba.core import cgutils
 
 from fastnn._kernels.jit import inline, kernel
 from fastnn._kernels.pointer import DTYPES, pointer
-from fastnn._kernels.vector import I64, ITEMSIZES, VECTOR_BYTES, Lanes, Value, address_of, cgutils, emitted, loop
-from fastnn._kernels.vector import mask_of, move, sweep, vectors
+from fastnn._kernels.vector import (
+    I64,
+    ITEMSIZES,
+    Lanes,
+    Value,
+    added,
+    emitted,
+    fold,
+    loop,
+    move,
+    sweep,
+    vectors,
+)
 
 BLOCK = 1024  # elements a block in `rows`
 LEAF = 32  # rows a block in `columns`
@@ -36,8 +48,8 @@ LEVELS = 1 << 18
 
 
 @inline
-def offset(args: Any, extents: Any, strides: Any, axes: Any, index: Any) -> int:
-    """Distance, in elements, of the element `index` (C order) of `axes` axes described at args[extents], args[strides]."""
+def offset(args: Any, extents: Any, strides: Any, axes: Any, index: Any) -> Any:
+    """Distance (elements) of the element `index`, in C order, of axes described at args[extents], args[strides]."""
     result = 0
     for k in range(axes - 1, 0, -1):
         result += (index % args[extents + k]) * args[strides + k]
@@ -62,27 +74,11 @@ def gather(args: Any, extents: Any, axes: Any, start: Any, length: Any, source: 
 
 def block_sum(dtype: str) -> Any:
     """``sum(address, length)``: at most a few thousand contiguous elements, in 64 lanes (32 of float64)."""
-    count = VECTOR_BYTES // ITEMSIZES[dtype]
-    ways = 4
 
     def emit(builder: Any, address: Any, length: Any) -> Any:
-        lanes = Lanes(builder, dtype, count)
-        sums = [cgutils.alloca_once_value(builder, lanes.zero().value) for _ in range(ways)]
-
-        def add(index: Any, way: int, mask: Any | None) -> None:
-            x = lanes.load(lanes.pointer(address, index), mask)
-            builder.store((Value(builder, builder.load(sums[way])) + x).value, sums[way])
-
-        whole = builder.and_(length, I64(-ways * count))
-        with loop(builder, I64(0), whole, ways * count) as index:
-            for way in range(ways):
-                add(builder.add(index, I64(way * count)), way, None)
-        for way in range(ways):
-            index = builder.add(whole, I64(way * count))
-            with builder.if_then(builder.icmp_signed("<", index, length)):
-                add(index, way, mask_of(builder, builder.sub(length, index), count))
-        a, b, c, d = (Value(builder, builder.load(s)) for s in sums)
-        return ((a + b) + (c + d)).sum().value
+        lanes = Lanes(builder, dtype)
+        total = fold(lanes, length, 0.0, added, lambda index, mask: lanes.load(lanes.pointer(address, index), mask))
+        return total.combined(added).value
 
     return emitted((DTYPES[dtype], types.int64, types.int64), emit)
 
@@ -100,8 +96,7 @@ def rows(dtype: str) -> Any:
     sum_block = block_sum(dtype)
 
     def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
-        base = address_of(scratch)
-        levels = pointer(base + LEVELS, dtype)
+        levels = pointer(scratch + LEVELS, dtype)
         result = pointer(args[0], dtype)
         outputs, length, segment, group = args[2], args[4], args[5], args[6]
         kept, summed = args[7], args[8]
@@ -121,7 +116,7 @@ def rows(dtype: str) -> Any:
                 if direct and start % inner + block <= inner:
                     place = source + offset(args, extents, extents + summed, summed, start) * size
                 else:
-                    place = base + GATHERED
+                    place = scratch + GATHERED
                     gather(args, extents, summed, start, block, source, place, size)
                 total = sum_block(place, block)
                 carry = blocks
@@ -147,11 +142,11 @@ def rows(dtype: str) -> Any:
 
 def leaf_sum(dtype: str) -> Any:
     """``sum(rows, count, target, width)``: add `count` rows (a multiple of 4) given by a table of addresses."""
-    count = VECTOR_BYTES // ITEMSIZES[dtype]
     ways = 4
 
     def emit(builder: Any, table: Any, rows: Any, target: Any, width: Any) -> None:
-        lanes = Lanes(builder, dtype, count)
+        lanes = Lanes(builder, dtype)
+        count = lanes.count
         entries = builder.inttoptr(table, I64.as_pointer())
         sums = [cgutils.alloca_once(builder, lanes.kind) for _ in range(ways)]
 
@@ -187,11 +182,10 @@ def columns(dtype: str) -> Any:
     row_bytes = TILE * size
 
     def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
-        base = address_of(scratch)
-        words = pointer(base, "int64")
-        table = pointer(base + ROWS, "int64")
-        zeros = pointer(base + ZEROS, dtype)
-        divisor = pointer(base + 512, dtype)
+        words = pointer(scratch, "int64")
+        table = pointer(scratch + ROWS, "int64")
+        zeros = pointer(scratch + ZEROS, dtype)
+        divisor = pointer(scratch + 512, dtype)
         outer, length, segment, tile, leaf, group = args[2], args[4], args[5], args[6], args[7], args[8]
         kept, summed, width, step = args[9], args[10], args[11], args[12]
         extents = 13 + 2 * kept
@@ -215,22 +209,22 @@ def columns(dtype: str) -> Any:
                 for r in range(block):
                     place = source + offset(args, extents, extents + summed, summed, start + r) * size
                     if step != 1:
-                        move(size, base + GATHERED + r * row_bytes, size, place, step * size, wide)
-                        place = base + GATHERED + r * row_bytes
+                        move(size, scratch + GATHERED + r * row_bytes, size, place, step * size, wide)
+                        place = scratch + GATHERED + r * row_bytes
                     table[r] = place
                 for r in range(block, block + 3):
-                    table[r] = base + ZEROS
-                target = base + LEVELS + top * row_bytes
-                sum_leaf(base + ROWS, (block + 3) & -4, target, wide)
+                    table[r] = scratch + ZEROS
+                target = scratch + LEVELS + top * row_bytes
+                sum_leaf(scratch + ROWS, (block + 3) & -4, target, wide)
                 carry = blocks
                 for k in range(6):
                     words[k] = 1
                 while carry & 1:
                     top -= 1
-                    words[0] = base + LEVELS + top * row_bytes
+                    words[0] = scratch + LEVELS + top * row_bytes
                     words[1] = words[0]
                     words[2] = words[0] + row_bytes
-                    add(base, 0, wide)
+                    add(scratch, 0, wide)
                     carry >>= 1
                 top += 1
                 blocks += 1
@@ -241,13 +235,13 @@ def columns(dtype: str) -> Any:
                 words[k] = 1
             while top > 1:
                 top -= 1
-                words[0] = base + LEVELS + (top - 1) * row_bytes
+                words[0] = scratch + LEVELS + (top - 1) * row_bytes
                 words[1] = words[0]
                 words[2] = words[0] + row_bytes
-                add(base, 0, wide)
+                add(scratch, 0, wide)
             words[0] = args[0] + (own * width + column) * size
-            words[1] = base + LEVELS
+            words[1] = scratch + LEVELS
             words[2] = 1
-            divide(base, base + 512, wide)
+            divide(scratch, scratch + 512, wide)
 
     return body

@@ -18,9 +18,8 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from fastnn._kernels.jit import inline
+from fastnn._kernels.jit import inline, intrinsic
 
 VECTOR_BYTES = 64
 I1, I8, I32, I64 = (ir.IntType(n) for n in (1, 8, 32, 64))
@@ -135,36 +134,22 @@ class Value:
         """A constant with the lanes of this value."""
         return self._new(constant(self.kind, number))
 
-    def sum(self) -> Value:
-        """All lanes added: halves onto each other, in that order."""
-        value, lanes = self.value, self.kind.count
-        while lanes > 1:
-            lanes //= 2
-            low, high = (
-                self.builder.shuffle_vector(
-                    value, ir.Constant(value.type, ir.Undefined), ir.Constant(ir.VectorType(I32, lanes), picked)
-                )
-                for picked in (list(range(lanes)), list(range(lanes, 2 * lanes)))
-            )
-            value = self.builder.fadd(low, high)
-        return self._new(self.builder.extract_element(value, I32(0)))
-
-    def largest(self) -> Value:
-        """The largest lane; NaN if any lane is."""
-        value, lanes = self._new(self.value), self.kind.count
-        while lanes > 1:
-            lanes //= 2
+    def combined(self, combine: Callable[[Value, Value], Value]) -> Value:
+        """All lanes combined to a scalar: halves onto each other, in that order."""
+        value = self
+        while value.kind.count > 1:
+            half = value.kind.count // 2
             low, high = (
                 self._new(
                     self.builder.shuffle_vector(
                         value.value,
                         ir.Constant(value.kind, ir.Undefined),
-                        ir.Constant(ir.VectorType(I32, lanes), picked),
+                        ir.Constant(ir.VectorType(I32, half), list(range(first, first + half))),
                     )
                 )
-                for picked in (list(range(lanes)), list(range(lanes, 2 * lanes)))
+                for first in (0, half)
             )
-            value = maximum(low, high)
+            value = combine(low, high)
         return self._new(self.builder.extract_element(value.value, I32(0)))
 
     def splat(self, count: int) -> Value:
@@ -204,6 +189,16 @@ def with_sign_of(x: Value, sign: Value) -> Value:
     return Value(x.builder, call(x.builder, f"llvm.copysign.{suffix(x.kind)}", x.kind, [x.value, sign.value]))
 
 
+def larger(x: Value, y: Value) -> Value:
+    """The larger; x if either is NaN."""
+    return select(x.compare("<", y), y, x)
+
+
+def added(x: Value, y: Value) -> Value:
+    """The sum."""
+    return x + y
+
+
 def maximum(x: Value, y: Value | Number) -> Value:
     """The larger; NaN if either is (a NaN in `x` fails the comparison, one in `y` is picked by the second)."""
     if not isinstance(y, Value):
@@ -223,10 +218,11 @@ def polynomial(x: Value, coefficients: Sequence[float]) -> Value:
 class Lanes:
     """Vectors of one element type in memory: full or masked loads and stores at element pointers."""
 
-    def __init__(self, builder: Any, dtype: str, count: int):
-        self.builder, self.dtype, self.count = builder, dtype, count
+    def __init__(self, builder: Any, dtype: str, count: int = 0):
+        self.builder, self.dtype = builder, dtype
         self.element, self.itemsize = ELEMENTS[dtype], ITEMSIZES[dtype]
-        self.kind = ir.VectorType(self.element, count)
+        self.count = count or VECTOR_BYTES // self.itemsize
+        self.kind = ir.VectorType(self.element, self.count)
 
     def pointer(self, address: Any, index: Any | None = None) -> Any:
         """Element pointer at an int64 address, `index` elements further on."""
@@ -287,6 +283,49 @@ def vectors(builder: Any, length: Any, count: int, body: Callable[[Any, Any | No
         body(whole, mask_of(builder, builder.sub(length, whole), count))
 
 
+def fold(
+    lanes: Lanes,
+    length: Any,
+    start: Number,
+    combine: Callable[[Value, Value], Value],
+    term: Callable[[Any, Any | None], Value],
+    ways: int = 4,
+) -> Value:
+    """One vector that combines ``term(index, mask)`` over `length` elements in ``ways * lanes.count`` lanes.
+
+    Element e goes to lane ``e mod (ways * lanes.count)``; the vectors are combined pairwise. Lanes that a mask leaves
+    out must give the neutral element.
+    """
+    builder, count = lanes.builder, lanes.count
+    sums = [cgutils.alloca_once_value(builder, constant(lanes.kind, start)) for _ in range(ways)]
+    result = cgutils.alloca_once(builder, lanes.kind)
+
+    def step(index: Any, way: int, mask: Any | None) -> None:
+        builder.store(combine(Value(builder, builder.load(sums[way])), term(index, mask)).value, sums[way])
+
+    # Up to one vector goes the short way, which gives the same bits: the other vectors are neutral.
+    with builder.if_else(builder.icmp_signed("<=", length, I64(count))) as (short, long):
+        with short:
+            only = combine(Value(builder, constant(lanes.kind, start)), term(I64(0), mask_of(builder, length, count)))
+            builder.store(only.value, result)
+        with long:
+            for s in sums:
+                builder.store(constant(lanes.kind, start), s)
+            whole = builder.and_(length, I64(-ways * count))
+            with loop(builder, I64(0), whole, ways * count) as index:
+                for way in range(ways):
+                    step(builder.add(index, I64(way * count)), way, None)
+            for way in range(ways):
+                index = builder.add(whole, I64(way * count))
+                with builder.if_then(builder.icmp_signed("<", index, length)):
+                    step(index, way, mask_of(builder, builder.sub(length, index), count))
+            values = [Value(builder, builder.load(s)) for s in sums]
+            while len(values) > 1:
+                values = [combine(a, b) for a, b in zip(values[::2], values[1::2], strict=True)]
+            builder.store(values[0].value, result)
+    return Value(builder, builder.load(result))
+
+
 def emitted(signature: Any, emit: Callable[..., Any]) -> Any:
     """A Numba function of the given signature whose body is ``emit(builder, *args)``; emit returns IR or None.
 
@@ -312,8 +351,21 @@ def emitted(signature: Any, emit: Callable[..., Any]) -> Any:
     return intrinsic(function)
 
 
-# The address of a pointer, such as a kernel's scratch.
-address_of = emitted((types.int64, types.voidptr), lambda builder, pointer: builder.ptrtoint(pointer, I64))
+def _sized(outlined: bool) -> Any:
+    def emit(builder: Any) -> None:
+        attributes = builder.function.attributes
+        attributes.add("optsize")
+        if outlined:
+            attributes.discard("alwaysinline")
+            attributes.add("noinline")
+
+    return emitted((None,), emit)
+
+
+# Marks for the start of a function, for what walks strides and chunks rather than computes. Vectorising and unrolling
+# such loops doubled the time to compile a kernel and gained nothing; `compact` prevents it, `outlined` prevents
+# inlining as well.
+compact, outlined = _sized(False), _sized(True)
 
 
 def _mover(width: int) -> Any:
@@ -333,6 +385,7 @@ _move1, _move2, _move4, _move8 = (_mover(width) for width in (1, 2, 4, 8))
 @inline
 def move(itemsize: Any, target: Any, target_step: Any, source: Any, source_step: Any, length: Any) -> None:
     """Copy elements of 1, 2, 4 or 8 bytes between addresses; steps in bytes."""
+    outlined()
     if itemsize == 4:
         _move4(target, target_step, source, source_step, length)
     elif itemsize == 8:
@@ -372,10 +425,7 @@ def sweep(expression: Callable[..., Any], results: Sequence[str], operands: Sequ
                 lane.pointer(entry[k], builder.mul(index, entry[len(dtypes) + k]) if k >= len(results) else index)
                 for k, lane in enumerate(lanes)
             ]
-            loaded = [
-                lane.load(p, mask)
-                for lane, p in zip(lanes[len(results) :], places[len(results) :], strict=True)
-            ]
+            loaded = [lane.load(p, mask) for lane, p in zip(lanes[len(results) :], places[len(results) :], strict=True)]
             made = expression(*loaded, *given)
             made = made if isinstance(made, tuple) else (made,)
             for value, lane, p in zip(made, lanes, places, strict=False):

@@ -13,8 +13,6 @@ from libcpp.vector cimport vector
 
 from fastnn._runtime._fastnn_team cimport Kernel, Phase, run as run_phases
 
-import numpy as np
-
 from fastnn.errors import DTypeError, ShapeError
 
 cnp.import_array()
@@ -87,7 +85,7 @@ cdef class SegmentedUpdate:
         cdef Py_ssize_t s, c
         cdef cnp.ndarray parameter, array
         cdef bint changed = self.lengths.size() != <size_t>n_segments
-        cdef int64_t total = 0, first, size
+        cdef int64_t total = 0, size
         if n_cells + n_flags > MAX_CELLS:
             raise ValueError(f"{self.name}: at most {MAX_CELLS} flags and cells, got {n_flags} and {n_cells}")
         self.table.resize(n_segments * (n_columns + 1))
@@ -166,8 +164,8 @@ cdef class SegmentedUpdate:
         for i in range(ndim):
             if cnp.PyArray_DIM(array, i) > 1 and cnp.PyArray_STRIDE(array, i) != cnp.PyArray_STRIDE(parameter, i):
                 raise LayoutError(
-                    f"{self.name}: {self.columns[column]} must have the parameter's strides {(<object>parameter).strides}, "
-                    f"got {(<object>array).strides}"
+                    f"{self.name}: {self.columns[column]} must have the parameter's strides "
+                    f"{(<object>parameter).strides}, got {(<object>array).strides}"
                 )
         if not PyArray_ISBEHAVED(array):
             raise LayoutError(f"{self.name}: {self.columns[column]} must be writable and aligned")

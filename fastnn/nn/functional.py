@@ -7,22 +7,22 @@ from typing import Any
 from fastnn import ops
 from fastnn.errors import ShapeError
 from fastnn.ops import linear
-from fastnn.tensor import Tensor
+from fastnn.tensor import Tensor, as_tensor
 
 
 def relu(input: Any, inplace: bool = False) -> Tensor:
     """``max(input, 0)``. NaN stays NaN."""
-    return input.relu_() if inplace else ops.relu(input)  # type: ignore[no-any-return]
+    return input.relu_() if inplace else ops.relu(input)
 
 
 def tanh(input: Any) -> Tensor:
     """Hyperbolic tangent."""
-    return ops.tanh(input)  # type: ignore[no-any-return]
+    return ops.tanh(input)
 
 
 def sigmoid(input: Any) -> Tensor:
     """``1 / (1 + exp(-input))``."""
-    return ops.sigmoid(input)  # type: ignore[no-any-return]
+    return ops.sigmoid(input)
 
 
 def _softmax_dim(name: str, dim: int | None, ndim: int) -> int:
@@ -33,12 +33,12 @@ def _softmax_dim(name: str, dim: int | None, ndim: int) -> int:
 
 def softmax(input: Any, dim: int | None = None) -> Tensor:
     """``exp(input) / sum(exp(input))`` along `dim`."""
-    return ops.softmax(input, dim=_softmax_dim("softmax", dim, input.ndim))  # type: ignore[no-any-return]
+    return ops.softmax(input, dim=_softmax_dim("softmax", dim, input.ndim))
 
 
 def log_softmax(input: Any, dim: int | None = None) -> Tensor:
     """Logarithm of the softmax along `dim`."""
-    return ops.log_softmax(input, dim=_softmax_dim("log_softmax", dim, input.ndim))  # type: ignore[no-any-return]
+    return ops.log_softmax(input, dim=_softmax_dim("log_softmax", dim, input.ndim))
 
 
 def legacy_reduction(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
@@ -79,16 +79,16 @@ def cross_entropy(
         reduction = legacy_reduction(reduction, size_average, reduce)
     ndim = input.ndim
     if ndim == 2:
-        return ops.cross_entropy(  # type: ignore[no-any-return]
-            input, target, weight, reduction, ignore_index, label_smoothing
-        )
+        return ops.cross_entropy(input, target, weight, reduction, ignore_index, label_smoothing)
     if ndim == 1:
+        input, target = as_tensor(input), as_tensor(target)
         loss = ops.cross_entropy(
             input.reshape(1, -1), target.reshape(1), weight, reduction, ignore_index, label_smoothing
         )
-        return loss.reshape(()) if reduction == "none" else loss  # type: ignore[no-any-return]
+        return loss.reshape(()) if reduction == "none" else loss
     if ndim == 0:
         raise ShapeError(f"cross_entropy: input must have at least 1 axis, (N, C) or (C), got {input.shape}")
+    input, target = as_tensor(input), as_tensor(target)
     # classes last, positions joined
     moved = input.permute(0, *range(2, ndim), 1)
     if tuple(target.shape) != moved.shape[:-1]:
@@ -98,7 +98,7 @@ def cross_entropy(
     loss = ops.cross_entropy(
         moved.reshape(-1, moved.shape[-1]), target.reshape(-1), weight, reduction, ignore_index, label_smoothing
     )
-    return loss.reshape(target.shape) if reduction == "none" else loss  # type: ignore[no-any-return]
+    return loss.reshape(target.shape) if reduction == "none" else loss
 
 
 __all__ = ["cross_entropy", "linear", "log_softmax", "relu", "sigmoid", "softmax", "tanh"]

@@ -51,7 +51,7 @@ class Linear(Module):
 
     def forward(self, input: Any) -> Tensor:
         """Apply the map to the last axis."""
-        return linear(input, self.weight, self.bias)  # type: ignore[no-any-return]
+        return linear(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         """Sizes, as torch words them."""

@@ -103,6 +103,7 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run forward, between the hooks."""
         if not self._forward_pre_hooks and not self._forward_hooks:
             return self.forward(*args, **kwargs)
         for hook in tuple(self._forward_pre_hooks.values()):
@@ -230,9 +231,7 @@ class Module:
         self, kind: str, prefix: str, recurse: bool, remove_duplicate: bool
     ) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
-        modules = (
-            self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate) if recurse else [(prefix, self)]
-        )
+        modules = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate) if recurse else [(prefix, self)]
         for place, module in modules:
             for name, member in module.__dict__[kind].items():
                 if member is None or (remove_duplicate and id(member) in seen):
@@ -275,7 +274,7 @@ class Module:
         module = self.get_submodule(place)
         if name not in module._parameters:
             raise AttributeError(f"{type(module).__name__} has no parameter {name!r}")
-        return module._parameters[name]  # type: ignore[no-any-return]
+        return module._parameters[name]
 
     # -- changing all of it
 
@@ -409,9 +408,7 @@ class Module:
 
     def __repr__(self) -> str:
         extra = self.extra_repr()
-        lines = [
-            f"({name}): " + repr(module).replace("\n", "\n  ") for name, module in self._modules.items()
-        ]
+        lines = [f"({name}): " + repr(module).replace("\n", "\n  ") for name, module in self._modules.items()]
         if not lines:
             return f"{self._get_name()}({extra})"
         return "\n  ".join([f"{self._get_name()}({extra}", *lines]) + "\n)"

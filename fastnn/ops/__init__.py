@@ -1,6 +1,46 @@
-"""Operations on arrays and Tensors."""
+"""Operations on arrays and Tensors, under NumPy's and torch's names: arrays in, arrays out; Tensors in, Tensors out."""
 
-from fastnn.errors import ShapeError
+from fastnn.ops.activation import log_softmax, relu, sigmoid, softmax, tanh
+from fastnn.ops.arithmetic import (
+    add,
+    copy,
+    divide,
+    equal,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    multiply,
+    negative,
+    not_equal,
+    subtract,
+)
+from fastnn.ops.linear import linear
+from fastnn.ops.loss import cross_entropy
 from fastnn.ops.matmul import matmul
+from fastnn.ops.reduction import mean, sum
 
-__all__ = ["ShapeError", "matmul"]
+__all__ = [
+    "add",
+    "copy",
+    "cross_entropy",
+    "divide",
+    "equal",
+    "greater",
+    "greater_equal",
+    "less",
+    "less_equal",
+    "linear",
+    "log_softmax",
+    "matmul",
+    "mean",
+    "multiply",
+    "negative",
+    "not_equal",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "subtract",
+    "sum",
+    "tanh",
+]

@@ -64,13 +64,12 @@ class Spec:
             shape = shapes[place.name]
             if shape is None or place.dims is None:
                 continue
+            before = dict(sizes)
             star = place.dims[:1] == ("*",)
             dims = place.dims[1:] if star else place.dims
             if len(shape) < len(dims) or (not star and len(shape) != len(dims)):
                 wanted = f"at least {len(dims)}" if star else str(len(dims))
-                raise ShapeError(
-                    f"{op}: {place.name} must have {wanted} axes, ({', '.join(place.dims)}), got {shape}"
-                )
+                raise ShapeError(f"{op}: {place.name} must have {wanted} axes, ({', '.join(place.dims)}), got {shape}")
             bound = list(zip(dims, shape[len(shape) - len(dims) :], strict=True))
             if star:
                 bound.append(("*", shape[: len(shape) - len(dims)]))  # type: ignore[arg-type]
@@ -81,7 +80,7 @@ class Spec:
                     source[symbol] = place.name
                 elif known != extent:
                     other = source.get(symbol)
-                    wanted = self.describe(place.dims, sizes)
+                    wanted = self.describe(place.dims, before)
                     because = f" to match {other} {shapes[other]}" if other else ""
                     raise ShapeError(f"{op}: {place.name} must have shape {wanted}{because}, got {shape}")
         return sizes
@@ -153,12 +152,14 @@ class Op(Primitive):
     reference : NumPy functions. The forward one takes the inputs (None where left out), then attributes and cells by
         name, and gives the outputs; the backward one takes a `Saved` and the gradients of the returned outputs, and
         gives one gradient (or None) an input.
-    lower : functions that append phases, or give NotImplemented where the reference serves. The forward one takes a `Lowering` and the inputs as symbolic arrays and
-        gives the outputs; the backward one takes a `Lowering` and the outputs' gradients.
+    lower : functions that append phases, or give NotImplemented where the reference serves. The forward one takes a
+        `Lowering` and the inputs as symbolic arrays and gives the outputs; the backward one takes a `Lowering` and
+        the outputs' gradients.
     saves : inputs and outputs that backward needs.
     attributes : compile-time options with their defaults; part of the signature.
     cells : float hyper-parameters with their defaults; never part of the signature.
     integer : inputs that are indices or labels and keep their dtype.
+    constant : inputs that have no gradient, as in torch.
     rule : shapes of inputs and attributes to shapes of the outputs, raising ShapeError.
     check : function of the attributes (a dict) that raises on a bad one and returns the normal form.
     floating : integers become the default float first (float32 for Tensors, float64 for arrays).
@@ -183,6 +184,7 @@ class Op(Primitive):
         attributes: Mapping[str, Any] | None = None,
         cells: Mapping[str, float] | None = None,
         integer: Sequence[str] = (),
+        constant: Sequence[str] = (),
         rule: ShapeRule | None = None,
         check: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         floating: bool = False,
@@ -215,7 +217,7 @@ class Op(Primitive):
         # the compiled side saves inputs first, then outputs
         self.saves = [s for s in saves if s in names] + [s for s in saves if s not in names]
         self.reference, self.lower = reference, lower
-        self.integer, self.rule, self.check = tuple(integer), rule, check
+        self.integer, self.constant, self.rule, self.check = tuple(integer), tuple(constant), rule, check
         self.floating, self.promotes, self.result = floating, promotes, result
         self.flops, self.cases, self.bench = flops, tuple(cases), tuple(bench)
         self.bounds, self.domain = dict(bounds or {}), dict(domain or {})
@@ -309,7 +311,7 @@ class Op(Primitive):
             resolve = _resolve([*low.checks, *low.phases])
         except jit.KernelsUnavailable as error:
             warnings.warn(f"compiled kernels cannot be used here ({error}); NumPy serves instead", RuntimeWarning)
-            from fastnn.backend import use_backend
+            from fastnn._backend import use_backend
 
             use_backend("numpy")
             return None
@@ -324,9 +326,7 @@ class Op(Primitive):
 
         def run(*values: Any) -> tuple[np.ndarray, ...]:
             with np.errstate(all="ignore"):
-                results = _as_tuple(
-                    self.reference[0](*values[:count], **dict(zip(names, values[count:], strict=True)))
-                )
+                results = _as_tuple(self.reference[0](*values[:count], **dict(zip(names, values[count:], strict=True))))
             ready = []
             for value in results:
                 array = np.asarray(value)
@@ -371,8 +371,7 @@ class Op(Primitive):
                 results = _as_tuple(backward(context, *values[:count]))
             dtype = next(g.dtype for g in values[:count] if g is not None)
             return tuple(
-                None if g is None or not n else np.asarray(g, dtype=dtype)
-                for g, n in zip(results, needs, strict=True)
+                None if g is None or not n else np.asarray(g, dtype=dtype) for g, n in zip(results, needs, strict=True)
             )
 
         return Recipe(count + len(saved), reference=run)

@@ -10,7 +10,9 @@ import numpy as np
 from fastnn.ops.op import Op
 
 
-def sample(op: Op, case: Mapping[str, Any], dtype: str, seed: int = 0) -> tuple[list[np.ndarray | None], dict[str, Any]]:
+def sample(
+    op: Op, case: Mapping[str, Any], dtype: str, seed: int = 0
+) -> tuple[list[np.ndarray | None], dict[str, Any]]:
     """Inputs and attributes for one of an op's cases.
 
     Returns
@@ -49,7 +51,7 @@ def _bound(op: Op, name: str, case: Mapping[str, Any], shapes: Mapping[str, tupl
 
 
 def layouts(array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """The same values in every layout that callers bring: strided, reversed, transposed, misaligned, swapped, locked."""
+    """The same values in every layout that callers bring, and (last) a row repeated by stride 0."""
     yield "contiguous", array
     yield "fortran", np.asfortranarray(array)
     if array.ndim:

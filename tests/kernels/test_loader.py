@@ -1,3 +1,4 @@
+import contextlib
 import ctypes
 import os
 import random
@@ -48,7 +49,7 @@ def test_a_kernel_is_loaded_and_runs():
 def test_what_cannot_be_linked_is_refused_before_llvm_aborts():
     with pytest.raises(KernelError, match="needs outside, which this process does not have"):
         loader.load(emit("loader_test_b", "call void @outside(ptr %args)", constant=""))
-    with pytest.raises(KernelError, match="must export one new kernel, not .'counter', 'loader_test_c'"):
+    with pytest.raises(KernelError, match=r"must export one new kernel, not \['counter', 'loader_test_c'"):
         loader.load(emit("loader_test_c"))
     code = emit("loader_test_d", constant="")
     loader.load(code)
@@ -77,10 +78,8 @@ def test_damaged_objects_are_a_value_error_at_worst():
             at = draw.randrange(len(code))
             damaged.append(code[:at] + bytes([draw.randrange(256)]) + code[at + 1 :])
         for data in damaged:
-            try:
+            with contextlib.suppress(ValueError):
                 symbols(data)
-            except ValueError:
-                pass
     with pytest.raises(ValueError, match="ELF or Mach-O"):
         symbols(b"MZ something else")
 

@@ -49,9 +49,9 @@ def test_linear_gradients_of_an_empty_batch_are_zero():
 def test_cross_entropy_options(reduction, smoothing, weighted):
     x, y = logits(), np.array([0, 3, -100, 2, 1])
     w = np.array([1.0, 2.0, 0.5, 3.0], "float32") if weighted else None
-    loss = nn.CrossEntropyLoss(
-        None if w is None else fastnn.tensor(w), reduction=reduction, label_smoothing=smoothing
-    )(fastnn.tensor(x), y)
+    loss = nn.CrossEntropyLoss(None if w is None else fastnn.tensor(w), reduction=reduction, label_smoothing=smoothing)(
+        fastnn.tensor(x), y
+    )
     lp, cw = log_probabilities(x.astype("float64")), np.ones(4) if w is None else w.astype("float64")
     keep = y != -100
     safe = np.where(keep, y, 0)
@@ -111,9 +111,7 @@ def test_bad_options_raise():
 def test_softmax_along_any_axis(dim):
     x = logits()
     e = np.exp(x - x.max(axis=dim, keepdims=True))
-    np.testing.assert_allclose(
-        F.softmax(fastnn.tensor(x), dim).numpy(), e / e.sum(axis=dim, keepdims=True), rtol=1e-5
-    )
+    np.testing.assert_allclose(F.softmax(fastnn.tensor(x), dim).numpy(), e / e.sum(axis=dim, keepdims=True), rtol=1e-5)
     x64 = fastnn.tensor(logits(dtype="float64"), requires_grad=True)
     assert fastnn.testing.gradcheck(lambda t: F.softmax(t, dim), x64)
     assert fastnn.testing.gradcheck(lambda t: F.log_softmax(t, dim), x64)

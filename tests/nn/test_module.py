@@ -70,7 +70,9 @@ def test_load_state_dict_copies_and_says_what_does_not_fit():
     del state["2.bias"]
     state["0.bias"] = np.zeros(9)
     state["extra"] = np.zeros(1)
-    with pytest.raises(RuntimeError, match=r"missing keys: 2.bias; unexpected keys: extra; 0.bias must have shape \(8,\)"):
+    with pytest.raises(
+        RuntimeError, match=r"missing keys: 2.bias; unexpected keys: extra; 0.bias must have shape \(8,\)"
+    ):
         one.load_state_dict(state)
     np.testing.assert_array_equal(one.state_dict()["0.weight"].numpy(), before)
     state["0.bias"] = np.zeros(8)
@@ -81,7 +83,13 @@ def test_load_state_dict_copies_and_says_what_does_not_fit():
 
 def test_walking():
     net = Net()
-    assert [n for n, _ in net.named_parameters()] == ["scale", "body.0.weight", "body.0.bias", "body.2.weight", "body.2.bias"]
+    assert [n for n, _ in net.named_parameters()] == [
+        "scale",
+        "body.0.weight",
+        "body.0.bias",
+        "body.2.weight",
+        "body.2.bias",
+    ]
     assert [n for n, _ in net.named_modules()] == ["", "body", "body.0", "body.1", "body.2"]
     assert [n for n, _ in net.named_buffers()] == ["seen", "scratch"]
     assert net.get_submodule("body.2") is net.body[2]

@@ -8,7 +8,7 @@ from fastnn._runtime.tensor import registered
 from fastnn.testing import gradcheck
 from fastnn.testing.samples import layouts, sample
 
-OPS = [op for op in registered().values()]
+OPS = list(registered().values())
 CALLS = [pytest.param(op, case, id=f"{op.name}-{i}") for op in OPS for i, case in enumerate(op.cases)]
 DIFFERENTIABLE = [p for p in CALLS if p.values[0].reference[1] is not None]
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
@@ -35,7 +35,7 @@ def reference(op, inputs, attributes):
 
 def tensors(inputs, op):
     return [
-        None if x is None else fastnn.tensor(x, requires_grad=x.dtype.kind == "f" and n not in op.integer)
+        None if x is None else fastnn.tensor(x, requires_grad=n not in op.integer + op.constant)
         for n, x in zip(op.input_names, inputs, strict=True)
     ]
 

@@ -22,7 +22,7 @@ from fastnn._kernels.jit import inline, intrinsic, kernel
 from fastnn._kernels.matmul import tile
 from fastnn._kernels.matmul.pack import mover
 from fastnn._kernels.matmul.table import ADD, CUT, PACK_COLUMNS, PACK_ROWS, ROOM_A, SHUT, WIDEST, Tiles
-from fastnn._kernels.pointer import address_of, pointer
+from fastnn._kernels.pointer import pointer
 
 
 @kernel
@@ -53,7 +53,7 @@ def product(dtype: str, width: int, registers: int) -> Any:
         stretch, widest = args[20], args[21]
         panel = widest * lanes
         tallest, pack, local = args[22], args[23], args[24]
-        room = address_of(scratch)
+        room = scratch
         room_b = room + ROOM_A
         down = (m + chunk_rows - 1) // chunk_rows
         chunk = first

@@ -1,0 +1,195 @@
+"""Activations: each function beside its derivative, softmax and log-softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fastnn.ops.arithmetic import UNARY_BENCH, UNARY_CASES
+from fastnn.ops.elementwise import CHUNK_NS, contiguous, like, lowered
+from fastnn.ops.lowering import Array, Lowering, reads, writes
+from fastnn.ops.op import Op, Saved, Shape
+from fastnn.ops.reduction import summed_axes
+
+
+def _activation(name: str, forward: Callable[..., Any], gradient: Callable[..., Any]) -> Op:
+    """An op whose gradient follows from the result: ``gradient(dy, y)``."""
+    return Op(
+        name=name,
+        shapes="x:(*) -> y:(*)",
+        reference=(forward, lambda ctx, dy: gradient(dy, ctx.saved["y"])),
+        lower=(lowered(name), lambda low, dy: like(low, f"{name}_backward", dy, low.saved["y"], model=low.saved["y"])),
+        saves=("y",),
+        elementwise=True,
+        floating=name != "relu",
+        cases=UNARY_CASES,
+        bench=UNARY_BENCH,
+    )
+
+
+def _relu(x: np.ndarray) -> np.ndarray:
+    """``max(x, 0)``; NaN stays NaN."""
+    return np.asarray(np.maximum(x, 0))
+
+
+def _relu_gradient(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.where(y <= 0, np.zeros_like(dy), dy)
+
+
+def _tanh(x: np.ndarray) -> np.ndarray:
+    """Hyperbolic tangent. Kernels err at most 1.3 units in the last place."""
+    return np.asarray(np.tanh(x))
+
+
+def _tanh_gradient(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.asarray(dy * (1 - y * y))
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    """``1 / (1 + exp(-x))``. Kernels err at most 1.8 units in the last place."""
+    e = np.exp(-np.abs(x))
+    return np.asarray(np.where(x < 0, e, 1) / (1 + e))
+
+
+def _sigmoid_gradient(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.asarray(dy * ((1 - y) * y))
+
+
+relu = _activation("relu", _relu, _relu_gradient)
+tanh = _activation("tanh", _tanh, _tanh_gradient)
+sigmoid = _activation("sigmoid", _sigmoid, _sigmoid_gradient)
+
+
+# -- softmax
+
+
+def _softmax_shape(name: str, shapes: dict[str, Shape | None], attrs: dict[str, Any]) -> list[Shape]:
+    x = shapes["x"]
+    assert x is not None
+    summed_axes(name, attrs["dim"], len(x))
+    return [x]
+
+
+def _softmax(x: np.ndarray, *, dim: int = -1) -> np.ndarray:
+    """``exp(x) / sum(exp(x))`` along `dim`, without overflow."""
+    if x.size == 0:
+        return x.copy()
+    e = np.exp(x - x.max(axis=dim if x.ndim else None, keepdims=True))
+    return np.asarray(e / e.sum(axis=dim if x.ndim else None, keepdims=True))
+
+
+def _softmax_backward(ctx: Saved, dy: np.ndarray) -> np.ndarray:
+    y = ctx.saved["y"]
+    return np.asarray((dy - (dy * y).sum(axis=ctx.attrs["dim"] if y.ndim else None, keepdims=True)) * y)
+
+
+def _log_softmax(x: np.ndarray, *, dim: int = -1) -> np.ndarray:
+    """``x - log(sum(exp(x)))`` along `dim`, without overflow."""
+    if x.size == 0:
+        return x.copy()
+    shifted = x - x.max(axis=dim if x.ndim else None, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=dim if x.ndim else None, keepdims=True)))
+
+
+def _log_softmax_backward(ctx: Saved, dy: np.ndarray) -> np.ndarray:
+    y = ctx.saved["y"]
+    return np.asarray(dy - np.exp(y) * dy.sum(axis=ctx.attrs["dim"] if y.ndim else None, keepdims=True))
+
+
+def row_chunks(rows: int, width: int, nanoseconds: float) -> tuple[int, int, float]:
+    """Rows a chunk, chunks and estimated work, for `nanoseconds` an element; 60 ns more a row."""
+    each = width * nanoseconds + 30
+    group = max(1, int(CHUNK_NS / each), -(-rows // 60_000))
+    if rows * each < 2 * CHUNK_NS:
+        group = max(1, rows)
+    return group, -(-rows // group), rows * each
+
+
+def rows_last(low: Lowering, x: Array) -> Array:
+    """All axes but the last joined, the last one contiguous; a copy where the strides do not allow it."""
+    rows = x.rows()
+    if rows is None or (rows.strides[1] != 1 and rows.shape[1] > 1):
+        rows = contiguous(low, x).rows()
+    assert rows is not None
+    return rows
+
+
+def _dim_last(x: Array, dim: int) -> list[int]:
+    """The order of axes that puts `dim` last."""
+    dim = dim % x.ndim
+    return [a for a in range(x.ndim) if a != dim] + [dim]
+
+
+def _moved(x: Array, dim: int) -> Array:
+    return x.permuted(_dim_last(x, dim)) if x.ndim else replace(x, shape=(1,), strides=(1,))
+
+
+def _output(low: Lowering, x: Array, dim: int) -> Array:
+    return low.output(x.shape, x.dtype, _dim_last(x, dim) if x.ndim else None)
+
+
+def _lower_softmax(log_result: bool) -> Callable[..., Any]:
+    def lower(low: Lowering, x: Array) -> Array:
+        dim = low.attrs["dim"]
+        y = _output(low, x, dim)
+        target, source = rows_last(low, _moved(y, dim)), rows_last(low, _moved(x, dim))
+        rows, width = target.shape
+        group, chunks, work = row_chunks(rows if width else 0, width, 0.8 * x.itemsize / 4)
+        low.phase(
+            "softmax.forward",
+            [writes(target), reads(source), rows, width, group, target.strides[0], source.strides[0]],
+            chunks=chunks,
+            work=work,
+            block=group * width,
+            dtype=x.dtype,
+            log_result=log_result,
+        )
+        return y
+
+    return lower
+
+
+def _lower_softmax_backward(log_result: bool) -> Callable[..., Any]:
+    def lower(low: Lowering, dy: Array) -> Array:
+        dim = low.attrs["dim"]
+        dx = _output(low, dy, dim)
+        target, *sources = (rows_last(low, _moved(a, dim)) for a in (dx, dy, low.saved["y"]))
+        rows, width = target.shape
+        group, chunks, work = row_chunks(rows if width else 0, width, (0.7 if log_result else 0.3) * dy.itemsize / 4)
+        low.phase(
+            "softmax.backward",
+            [
+                writes(target), *(reads(a) for a in sources), rows, width, group,
+                *(a.strides[0] for a in (target, *sources)),
+            ],
+            chunks=chunks,
+            work=work,
+            block=group * width,
+            dtype=dy.dtype,
+            log_result=log_result,
+        )  # fmt: skip
+        return dx
+
+    return lower
+
+
+def _softmax_op(name: str, reference: tuple[Callable[..., Any], Callable[..., Any]]) -> Op:
+    return Op(
+        name=name,
+        shapes="x:(...) -> y:(...)",
+        rule=_softmax_shape,
+        attributes={"dim": -1},
+        reference=reference,
+        lower=(_lower_softmax(name != "softmax"), _lower_softmax_backward(name != "softmax")),
+        saves=("y",),
+        floating=True,
+        cases=[{"x": s} for s in ((), (1,), (10,), (7, 33), (128, 10), (2, 3, 4), (0, 3), (3, 0))],
+        bench=[{"x": (128, 10)}, {"x": (1024, 1000)}],
+    )
+
+
+softmax = _softmax_op("softmax", (_softmax, _softmax_backward))
+log_softmax = _softmax_op("log_softmax", (_log_softmax, _log_softmax_backward))

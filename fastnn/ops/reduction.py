@@ -1,0 +1,271 @@
+"""Sums and means over axes, and the sums that undo broadcasting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fastnn.errors import ShapeError
+from fastnn.ops.elementwise import apply
+from fastnn.ops.lowering import Array, Lowering, join_axes, reads, writes
+from fastnn.ops.op import Op, Saved, Shape
+
+# See fastnn._kernels.reduction. A segment has a power of two of blocks, so that cutting a sum changes no bit of it.
+BLOCK = 1024  # elements a block where the last axis is summed
+LEAF = 32  # rows a block where it is not
+TILE = 512  # most columns summed at once
+SEGMENT = 1 << 16  # elements from which a sum is cut
+CHUNK_NS = 10_000
+COST = 0.08  # nanoseconds an element of float32
+
+
+def sum_axes(low: Lowering, x: Array, axes: Sequence[int], out: Array, divisor: int = 1) -> Array:
+    """Append the phases that sum `x` over `axes` and divide by `divisor`.
+
+    `out` is C-contiguous with as many elements as the kept axes have; its shape may keep summed axes as 1.
+    """
+    if out.size == 0:
+        return out
+    kept = [a for a in range(x.ndim) if a not in axes]
+    length = math.prod(x.shape[a] for a in axes)
+    last = max((a for a in range(x.ndim) if x.shape[a] > 1), default=-1)
+    if last in kept:
+        return _columns(low, x, [a for a in kept if a < last], last, list(axes), length, out, divisor)
+    return _rows(low, x, kept, list(axes), length, out, divisor)
+
+
+def _described(x: Array, axes: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Extents and strides of some axes, neighbours joined."""
+    extents, (strides,) = join_axes([x.shape[a] for a in axes], [[x.strides[a] for a in axes]])
+    return extents, strides
+
+
+def _segment(length: int, block: int, wanted: int) -> int:
+    """A power of two of blocks: at least `wanted` elements, few enough segments."""
+    segment = block
+    while segment < wanted or length > 4096 * segment:
+        segment *= 2
+    return segment
+
+
+def _rows(low: Lowering, x: Array, kept: list[int], axes: list[int], length: int, out: Array, divisor: int) -> Array:
+    cost = COST * x.itemsize / 4
+    own, own_strides = _described(x, kept)
+    summed, strides = _described(x, axes)
+    if not summed:
+        summed, strides = (1,), (1,)
+    cost += 0.5 if strides[-1] != 1 else 0
+    segment = length or 1
+    if length >= 2 * SEGMENT and out.size < 16:
+        segment = _segment(length, BLOCK, SEGMENT)
+    segments = max(1, -(-length // segment))
+    result = out if segments == 1 else low.temporary((segments, out.size), x.dtype)
+    items = segments * out.size
+    each = min(segment, length) * cost + 15
+    group = max(1, min(items, int(CHUNK_NS / each)), -(-items // 60_000))
+    if items * each < 2 * CHUNK_NS:
+        group = items
+    low.phase(
+        "reduction.rows",
+        [
+            writes(result), reads(x), out.size, divisor if segments == 1 else 1, length, segment, group,
+            len(own), len(summed), *own, *own_strides, *summed, *strides,
+        ],
+        chunks=-(-items // group),
+        work=items * each,
+        block=group,
+        dtype=x.dtype,
+    )  # fmt: skip
+    return out if segments == 1 else _combine(low, result, out, divisor)
+
+
+def _columns(
+    low: Lowering, x: Array, outer: list[int], column: int, axes: list[int], length: int, out: Array, divisor: int
+) -> Array:
+    cost = COST * x.itemsize / 4
+    own, own_strides = _described(x, outer)
+    summed, strides = _described(x, axes)
+    width = x.shape[column]
+    if not summed:
+        summed, strides = (1,), (1,)
+    cost += 1.0 if x.strides[column] != 1 else 0
+    tile = min(width, TILE)
+    if width > TILE // 2 and length * TILE * cost > 2 * CHUNK_NS:
+        tile = TILE // 2
+    count = out.size // width
+    tiles = -(-width // tile) * count
+    segment = length or 1
+    if tiles < 8 and length * tile >= 2 * SEGMENT:
+        segment = _segment(length, LEAF, SEGMENT // tile)
+    segments = max(1, -(-length // segment))
+    result = out if segments == 1 else low.temporary((segments, out.size), x.dtype)
+    items = segments * tiles
+    each = min(segment, length) * (tile * cost + 1) + 30
+    group = max(1, min(items, int(CHUNK_NS / each)), -(-items // 60_000))
+    if items * each < 2 * CHUNK_NS:
+        group = items
+    low.phase(
+        "reduction.columns",
+        [
+            writes(result), reads(x), count, divisor if segments == 1 else 1, length, segment, tile, LEAF, group,
+            len(own), len(summed), width, x.strides[column], *own, *own_strides, *summed, *strides,
+        ],
+        chunks=-(-items // group),
+        work=items * each,
+        dtype=x.dtype,
+    )  # fmt: skip
+    return out if segments == 1 else _combine(low, result, out, divisor)
+
+
+def _combine(low: Lowering, parts: Array, out: Array, divisor: int) -> Array:
+    """Add the segments' sums pairwise."""
+    segments, size = parts.shape
+    tile = min(size, TILE)
+    tiles = -(-size // tile)
+    low.phase(
+        "reduction.columns",
+        [writes(out), reads(parts), 1, divisor, segments, segments, tile, 1, tiles, 0, 1, size, 1, segments, size],
+        work=segments * size * 2 + 30,
+        dtype=parts.dtype,
+    )
+    return out
+
+
+def column_sum(low: Lowering, x: Array, out: Array) -> Array:
+    """Sum the rows of a matrix (N, M) into `out` (M): the gradient of a bias."""
+    return sum_axes(low, x, (0,), out)
+
+
+def sum_to(low: Lowering, x: Array, shape: tuple[int, ...] | None, *, final: bool = True) -> Array:
+    """Sum over the axes along which an operand of the given shape was repeated; `x` itself if none was.
+
+    `final` : whether the result is an output of the call, else a temporary.
+    """
+    assert shape is not None
+    if shape == x.shape:
+        return x
+    lead = x.ndim - len(shape)
+    axes = [*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and x.shape[lead + i] != 1)]
+    out = low.output(shape, x.dtype) if final else low.temporary(shape, x.dtype)
+    return sum_axes(low, x, axes, out)
+
+
+def summed_axes(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
+    """Axes counted from 0, in order; None means all. IndexError for one that is not there, ShapeError for a repeat."""
+    if dim is None:
+        return tuple(range(ndim))
+    axes = []
+    for axis in dim if isinstance(dim, tuple) else (dim,):
+        if not -max(ndim, 1) <= axis < max(ndim, 1):
+            raise IndexError(f"{name}: dim must lie from {-max(ndim, 1)} to {max(ndim, 1) - 1}, got {axis}")
+        if ndim:
+            axes.append(axis % ndim)
+    if len(set(axes)) != len(axes):
+        raise ShapeError(f"{name}: dim names an axis twice: {dim}")
+    return tuple(sorted(axes))
+
+
+def _normal(attributes: dict[str, Any]) -> dict[str, Any]:
+    dim = attributes["dim"]
+    if dim is not None and not isinstance(dim, (int, np.integer)):
+        dim = tuple(int(d) for d in dim) or None  # torch: no axes mean all
+    return {"dim": int(dim) if isinstance(dim, np.integer) else dim, "keepdim": bool(attributes["keepdim"])}
+
+
+def _shape(name: str, shapes: dict[str, Shape | None], attrs: dict[str, Any]) -> list[Shape]:
+    x = shapes["x"]
+    assert x is not None
+    axes = summed_axes(name, attrs["dim"], len(x))
+    if attrs["keepdim"]:
+        return [tuple(1 if a in axes else n for a, n in enumerate(x))]
+    return [tuple(n for a, n in enumerate(x) if a not in axes)]
+
+
+def _sum(x: np.ndarray, *, dim: Any = None, keepdim: bool = False) -> np.ndarray:
+    """Sum over the axes `dim` (None: all)."""
+    return np.asarray(x.sum(axis=summed_axes("sum", dim, x.ndim), keepdims=keepdim))
+
+
+def _mean(x: np.ndarray, *, dim: Any = None, keepdim: bool = False) -> np.ndarray:
+    """Mean over the axes `dim` (None: all); NaN over none at all."""
+    axes = summed_axes("mean", dim, x.ndim)
+    count = math.prod(x.shape[a] for a in axes)
+    total = np.asarray(x.sum(axis=axes, keepdims=keepdim))
+    return np.asarray(np.true_divide(total, count))
+
+
+def _expanded(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(1 if a in axes else n for a, n in enumerate(shape))
+
+
+def _sum_backward(ctx: Saved, dy: np.ndarray) -> np.ndarray:
+    shape = ctx.shapes["x"]
+    axes = summed_axes("sum", ctx.attrs["dim"], len(shape))
+    return np.broadcast_to(dy.reshape(_expanded(shape, axes)), shape).copy()
+
+
+def _mean_backward(ctx: Saved, dy: np.ndarray) -> np.ndarray:
+    shape = ctx.shapes["x"]
+    axes = summed_axes("mean", ctx.attrs["dim"], len(shape))
+    return _sum_backward(ctx, dy / max(1, math.prod(shape[a] for a in axes)))
+
+
+def _lower(name: str) -> Any:
+    def lower(low: Lowering, x: Array) -> Array:
+        axes = summed_axes(name, low.attrs["dim"], x.ndim)
+        (shape,) = _shape(name, {"x": x.shape}, low.attrs)
+        divisor = math.prod(x.shape[a] for a in axes) if name == "mean" else 1
+        return sum_axes(low, x, axes, low.output(shape, x.dtype), divisor)
+
+    return lower
+
+
+def _lower_backward(name: str) -> Any:
+    def lower(low: Lowering, dy: Array) -> Array:
+        shape = low.shapes["x"]
+        assert shape is not None
+        axes = summed_axes(name, low.attrs["dim"], len(shape))
+        if name == "mean":
+            # Sums of one element each, divided: the division happens before the spreading, as in torch.
+            count = max(1, math.prod(shape[a] for a in axes))
+            dy = sum_axes(low, dy, (), low.temporary(dy.shape, dy.dtype), count)
+        strides = list(dy.strides)
+        if not low.attrs["keepdim"]:
+            for axis in axes:
+                strides.insert(axis, 0)
+        spread = replace(dy, shape=_expanded(shape, axes), strides=tuple(strides))
+        return apply(low, "copy", low.output(shape, dy.dtype), spread)
+
+    return lower
+
+
+_CASES: list[dict[str, Any]] = [{"x": s} for s in ((), (1,), (1000,), (7, 33), (128, 10), (3, 4, 5), (0, 3), (3, 0))]
+_BENCH: list[dict[str, Any]] = [{"x": (10,)}, {"x": (1024, 1024)}]
+
+sum = Op(
+    name="sum",
+    shapes="x:(...) -> y:(...)",
+    rule=_shape,
+    check=_normal,
+    attributes={"dim": None, "keepdim": False},
+    reference=(_sum, _sum_backward),
+    lower=(_lower("sum"), _lower_backward("sum")),
+    cases=_CASES,
+    bench=_BENCH,
+)
+mean = Op(
+    name="mean",
+    shapes="x:(...) -> y:(...)",
+    rule=_shape,
+    check=_normal,
+    attributes={"dim": None, "keepdim": False},
+    floating=True,
+    reference=(_mean, _mean_backward),
+    lower=(_lower("mean"), _lower_backward("mean")),
+    cases=_CASES,
+    bench=_BENCH,
+)
