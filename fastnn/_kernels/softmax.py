@@ -21,7 +21,7 @@ from numba import types
 from fastnn._kernels.functions import exp, log
 from fastnn._kernels.jit import inline, kernel
 from fastnn._kernels.pointer import DTYPES, bits, pointer
-from fastnn._kernels.reduction import block_sum
+from fastnn._kernels.reduction import total_of
 from fastnn._kernels.vector import ITEMSIZES, Lanes, Value, added, emitted, fold, larger, sweep
 
 BLOCK = 64  # rows whose logarithms are taken together
@@ -71,6 +71,15 @@ def dot(dtype: str) -> Any:
         return fold(lanes, length, 0.0, added, term).combined(added).value
 
     return emitted((DTYPES[dtype], types.int64, types.int64, types.int64), emit)
+
+
+def block_sum(dtype: str) -> Any:
+    """``sum(x, length)``: the sum of contiguous elements."""
+
+    def emit(builder: Any, x: Any, length: Any) -> Any:
+        return total_of(Lanes(builder, dtype), Value(builder, x), Value(builder, length)).value
+
+    return emitted((DTYPES[dtype], types.int64, types.int64), emit)
 
 
 @inline

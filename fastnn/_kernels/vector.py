@@ -19,7 +19,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from fastnn._kernels.jit import inline, intrinsic
+from fastnn._kernels.jit import intrinsic
 
 VECTOR_BYTES = 64
 I1, I8, I32, I64 = (ir.IntType(n) for n in (1, 8, 32, 64))
@@ -106,6 +106,14 @@ class Value:
     def __neg__(self) -> Value:
         return self._new(self.builder.fneg(self.value))
 
+    def __floordiv__(self, other: Value | Number) -> Value:
+        """The quotient of integers that are not negative."""
+        return self._new(self.builder.sdiv(self.value, self._with(other)))
+
+    def __mod__(self, other: Value | Number) -> Value:
+        """The remainder of integers that are not negative."""
+        return self._new(self.builder.srem(self.value, self._with(other)))
+
     def __lshift__(self, places: int) -> Value:
         return self._new(self.builder.shl(self.value, constant(self.kind, places)))
 
@@ -120,7 +128,9 @@ class Value:
         return self._new(self.builder.or_(self.value, self._with(other)))
 
     def compare(self, operator: str, other: Value | Number) -> Value:
-        """A mask; as IEEE says, NaN compares false except by ``!=``."""
+        """A mask; as IEEE says, NaN compares false except by ``!=``. Integers compare with their signs."""
+        if self.dtype == "integer":
+            return self._new(self.builder.icmp_signed(operator, self.value, self._with(other)))
         ordered = self.builder.fcmp_unordered if operator == "!=" else self.builder.fcmp_ordered
         return self._new(ordered(operator, self.value, self._with(other)))
 
@@ -351,49 +361,39 @@ def emitted(signature: Any, emit: Callable[..., Any]) -> Any:
     return intrinsic(function)
 
 
-def _sized(outlined: bool) -> Any:
-    def emit(builder: Any) -> None:
-        attributes = builder.function.attributes
-        attributes.add("optsize")
-        if outlined:
-            attributes.discard("alwaysinline")
-            attributes.add("noinline")
+def sweep_loop(
+    builder: Any,
+    expression: Callable[..., Any],
+    dtypes: Sequence[str],
+    results: int,
+    entry: Sequence[Any],
+    given: Sequence[Value],
+    length: Any,
+) -> None:
+    """Emit the loop that evaluates an expression over contiguous elements.
 
-    return emitted((None,), emit)
+    Parameters
+    ----------
+    expression : ``expression(*operands, *given)`` gives a `Value` or a tuple of them, one for each result.
+    dtypes : of the results (the first `results`), then of the operands.
+    entry : for each of them an address, then for each 1 (or, operands only, 0 to read one vector again and again).
+    given : numbers, in all lanes.
+    """
+    count = VECTOR_BYTES // max(ITEMSIZES[d] for d in dtypes)
+    lanes = [Lanes(builder, d, count) for d in dtypes]
 
+    def body(index: Any, mask: Any | None) -> None:
+        places = [
+            lane.pointer(entry[k], builder.mul(index, entry[len(dtypes) + k]) if k >= results else index)
+            for k, lane in enumerate(lanes)
+        ]
+        loaded = [lane.load(p, mask) for lane, p in zip(lanes[results:], places[results:], strict=True)]
+        made = expression(*loaded, *given)
+        made = made if isinstance(made, tuple) else (made,)
+        for value, lane, p in zip(made, lanes, places, strict=False):
+            lane.store(value, p, mask)
 
-# Marks for the start of a function, for what walks strides and chunks rather than computes. Vectorising and unrolling
-# such loops doubled the time to compile a kernel and gained nothing; `compact` prevents it, `outlined` prevents
-# inlining as well.
-compact, outlined = _sized(False), _sized(True)
-
-
-def _mover(width: int) -> Any:
-    def emit(builder: Any, target: Any, target_step: Any, source: Any, source_step: Any, length: Any) -> None:
-        kind = ir.IntType(8 * width).as_pointer()
-        with loop(builder, I64(0), length, 1) as i:
-            read = builder.inttoptr(builder.add(source, builder.mul(i, source_step)), kind)
-            write = builder.inttoptr(builder.add(target, builder.mul(i, target_step)), kind)
-            builder.store(builder.load(read, align=width), write, align=width)
-
-    return emitted((None, *[types.int64] * 5), emit)
-
-
-_move1, _move2, _move4, _move8 = (_mover(width) for width in (1, 2, 4, 8))
-
-
-@inline
-def move(itemsize: Any, target: Any, target_step: Any, source: Any, source_step: Any, length: Any) -> None:
-    """Copy elements of 1, 2, 4 or 8 bytes between addresses; steps in bytes."""
-    outlined()
-    if itemsize == 4:
-        _move4(target, target_step, source, source_step, length)
-    elif itemsize == 8:
-        _move8(target, target_step, source, source_step, length)
-    elif itemsize == 1:
-        _move1(target, target_step, source, source_step, length)
-    else:
-        _move2(target, target_step, source, source_step, length)
+    vectors(builder, length, count, body)
 
 
 def sweep(expression: Callable[..., Any], results: Sequence[str], operands: Sequence[str], parameters: int = 0) -> Any:
@@ -410,27 +410,13 @@ def sweep(expression: Callable[..., Any], results: Sequence[str], operands: Sequ
     read again and again.
     """
     dtypes = [*results, *operands]
-    widest = max(ITEMSIZES[d] for d in dtypes)
-    count = VECTOR_BYTES // widest
+    count = VECTOR_BYTES // max(ITEMSIZES[d] for d in dtypes)
     first = operands[0] if operands else results[0]
 
     def emit(builder: Any, table: Any, numbers: Any, length: Any) -> None:
         entries = builder.inttoptr(table, I64.as_pointer())
-        lanes = [Lanes(builder, d, count) for d in dtypes]
         entry = [builder.load(builder.gep(entries, [I64(k)])) for k in range(2 * len(dtypes))]
         given = [Lanes(builder, first, count).scalar(numbers, k) for k in range(parameters)]
-
-        def body(index: Any, mask: Any | None) -> None:
-            places = [
-                lane.pointer(entry[k], builder.mul(index, entry[len(dtypes) + k]) if k >= len(results) else index)
-                for k, lane in enumerate(lanes)
-            ]
-            loaded = [lane.load(p, mask) for lane, p in zip(lanes[len(results) :], places[len(results) :], strict=True)]
-            made = expression(*loaded, *given)
-            made = made if isinstance(made, tuple) else (made,)
-            for value, lane, p in zip(made, lanes, places, strict=False):
-                lane.store(value, p, mask)
-
-        vectors(builder, length, count, body)
+        sweep_loop(builder, expression, dtypes, len(results), entry, given, length)
 
     return emitted((None, types.int64, types.int64, types.int64), emit)
