@@ -98,9 +98,7 @@ class Code:
         builder.branch(test)
         builder.position_at_end(end)
 
-    def move(
-        self, width: int, target: Value, target_step: Int, source: Value, source_step: Int, length: Int
-    ) -> None:
+    def move(self, width: int, target: Value, target_step: Int, source: Value, source_step: Int, length: Int) -> None:
         """Copy elements of `width` bytes between addresses; steps in bytes. One function of the module serves all."""
         module, name = self.builder.module, f"fastnn_move{width}"
         function = module.globals.get(name)

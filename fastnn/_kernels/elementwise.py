@@ -103,10 +103,10 @@ def map(function: str, dtype: str) -> Any:
 
         with code.range(0, ndim) as left:
             axis = inner - left
-            at = rest.now % args[axis + shape]
+            own = rest.now % args[axis + shape]
             rest.now = rest.now // args[axis + shape]
-            index[axis] = at
-            advance(axis, at)
+            index[axis] = own
+            advance(axis, own)
 
         with code.while_(lambda: done.now.compare("<", stop)):
             position = index[inner]
@@ -129,14 +129,14 @@ def map(function: str, dtype: str) -> Any:
             at_end = (position + length).compare("==", extent)
             index[inner] = select(at_end, code.number(0), position + length)
             advance(inner, select(at_end, length - extent, length))
-            axis = code.local(select(at_end, inner - 1, code.number(-1)))
-            with code.while_(lambda: axis.now.compare(">=", 0)):
-                here = axis.now
+            carry = code.local(select(at_end, inner - 1, code.number(-1)))
+            with code.while_(lambda: carry.now.compare(">=", 0)):
+                here = carry.now
                 following = index[here] + 1
                 wraps = following.compare("==", args[here + shape])
                 index[here] = select(wraps, code.number(0), following)
                 advance(here, select(wraps, 1 - args[here + shape], code.number(1)))
-                axis.now = select(wraps, here - 1, code.number(-1))
+                carry.now = select(wraps, here - 1, code.number(-1))
 
     return traced(emit)
 

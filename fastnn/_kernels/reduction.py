@@ -22,7 +22,19 @@ from numba.core import cgutils
 
 from fastnn._kernels.control import Code, Local, Words, smaller, traced
 from fastnn._kernels.jit import kernel
-from fastnn._kernels.vector import ELEMENTS, I64, ITEMSIZES, Lanes, Value, added, fold, loop, select, sweep_loop, vectors
+from fastnn._kernels.vector import (
+    ELEMENTS,
+    I64,
+    ITEMSIZES,
+    Lanes,
+    Value,
+    added,
+    fold,
+    loop,
+    select,
+    sweep_loop,
+    vectors,
+)
 
 BLOCK = 1024  # elements a block in `rows`
 LEAF = 32  # rows a block in `columns`
@@ -216,7 +228,9 @@ def columns(dtype: str) -> Any:
         one = I64(1)
         divisor = converted(args[3], dtype).splat(lanes.count)
 
-        def sweep(expression: Any, target: Value, sources: Sequence[Value], given: Sequence[Value], wide: Value) -> None:
+        def write(
+            target: Value, expression: Any, sources: Sequence[Value], given: Sequence[Value], wide: Value
+        ) -> None:
             entry = [v.value for v in (target, *sources)] + [one] * (len(sources) + 1)
             sweep_loop(builder, expression, [dtype] * (len(sources) + 1), 1, entry, given, wide.value)
 
@@ -233,9 +247,9 @@ def columns(dtype: str) -> Any:
 
             def merge(level: Value, wide: Value = wide) -> None:
                 place = scratch + LEVELS + level * row_bytes
-                sweep(added, place, [place, place + row_bytes], [], wide)
+                write(place, added, [place, place + row_bytes], [], wide)
 
-            with code.while_(lambda more=more: more.now.compare("!=", 0)):
+            with code.while_(lambda: more.now.compare("!=", 0)):
                 block = smaller(stop - start.now, leaf)
                 with code.range(0, block) as r:
                     place = code.local(source + offset(code, args, extents, summed, start.now + r) * size)
@@ -252,6 +266,6 @@ def columns(dtype: str) -> Any:
                 more.now = select(start.now.compare("<", stop), code.number(1), code.number(0))
             collapse(code, top, merge)
             target = args[0] + (mine * width + column) * size
-            sweep(lambda x, d: x / d, target, [scratch + LEVELS], [divisor], wide)
+            write(target, lambda x, d: x / d, [scratch + LEVELS], [divisor], wide)
 
     return traced(emit)

@@ -394,29 +394,3 @@ def sweep_loop(
             lane.store(value, p, mask)
 
     vectors(builder, length, count, body)
-
-
-def sweep(expression: Callable[..., Any], results: Sequence[str], operands: Sequence[str], parameters: int = 0) -> Any:
-    """``run(table, numbers, length)``: evaluate an expression over contiguous elements.
-
-    Parameters
-    ----------
-    expression : ``expression(*operands, *parameters)`` returns a `Value` or a tuple of them, one for each result.
-    results, operands : dtypes; a result may lie exactly where an operand does.
-    parameters : how many numbers of the first operand's dtype stand at address `numbers`.
-
-    The table (int64, at address `table`) holds the address of every result, then of every operand, then for each
-    of them in the same order 1, or 0 for an operand whose single vector (64 bytes of lanes, all the same) is to be
-    read again and again.
-    """
-    dtypes = [*results, *operands]
-    count = VECTOR_BYTES // max(ITEMSIZES[d] for d in dtypes)
-    first = operands[0] if operands else results[0]
-
-    def emit(builder: Any, table: Any, numbers: Any, length: Any) -> None:
-        entries = builder.inttoptr(table, I64.as_pointer())
-        entry = [builder.load(builder.gep(entries, [I64(k)])) for k in range(2 * len(dtypes))]
-        given = [Lanes(builder, first, count).scalar(numbers, k) for k in range(parameters)]
-        sweep_loop(builder, expression, dtypes, len(results), entry, given, length)
-
-    return emitted((None, types.int64, types.int64, types.int64), emit)
