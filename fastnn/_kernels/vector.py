@@ -19,6 +19,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from fastnn._kernels.cpu import target
 from fastnn._kernels.jit import intrinsic
 
 VECTOR_BYTES = 64
@@ -215,6 +216,41 @@ def maximum(x: Value, y: Value | Number) -> Value:
         return select(x.compare("<", y), y, x)
     larger = select(x.compare("<", y), y, x)
     return select(y.compare("!=", y), y, larger)
+
+
+def _wide(x: Value) -> bool:
+    """Whether a value fills a register of AVX-512, and the target has it."""
+    return isinstance(x.kind, ir.VectorType) and x.kind.count * ITEMSIZES[x.dtype] == 64 and target().level == "avx512"
+
+
+def quotient(x: Value, y: Value | Number) -> Value:
+    """``x / y`` within 0.51 ULP for finite numbers with y from 1 to 2**126.
+
+    With AVX-512 a reciprocal of 14 bits is refined by FMAs, since a division of 64 bytes blocks its port for 16 cycles.
+    """
+    y = y if isinstance(y, Value) else x.number(y)
+    if not _wide(x):
+        return x / y
+    single = x.dtype == "float32"
+    unmasked = ir.Constant(ir.IntType(16 if single else 8), -1)
+    name = f"llvm.x86.avx512.rcp14.{'ps' if single else 'pd'}.512"
+    r = Value(x.builder, call(x.builder, name, x.kind, [y.value, y.value, unmasked]))
+    for _ in range(1 if single else 2):
+        r = fma(fma(-y, r, 1.0), r, r)
+    q = x * r
+    return fma(fma(-y, q, x), r, q)
+
+
+def scaled(x: Value, exponent: Value, bits: Value, mantissa: int, bias: int) -> Value:
+    """``x * 2**exponent``, rounded once, for x near 1; `bits` holds the exponent as an integer in its low bits."""
+    if _wide(x):
+        single = x.dtype == "float32"
+        mask = ir.Constant(ir.IntType(16 if single else 8), -1)
+        name = f"llvm.x86.avx512.mask.scalef.{'ps' if single else 'pd'}.512"
+        return Value(x.builder, call(x.builder, name, x.kind, [x.value, exponent.value, x.value, mask, I32(4)]))
+    # Two factors reach where one power of two would overflow or be subnormal; only the second one can round.
+    half = bits >> 1
+    return x * ((half + bias) << mantissa).bits() * ((bits - half + bias) << mantissa).bits()
 
 
 def polynomial(x: Value, coefficients: Sequence[float]) -> Value:
