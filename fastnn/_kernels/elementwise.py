@@ -1,8 +1,8 @@
 """Functions of elements: any strides, broadcasting, one kernel for each function and dtype.
 
 A. Layout. Operands come as up to 32 axes with strides in elements. The innermost axis runs in vectors: an operand
-   that is contiguous along it is read in place; one with stride 0 is spread over one vector first and read again and
-   again; any other is gathered into scratch, a block at a time. So flat, scalar, broadcast and strided calls share
+   that is contiguous along it is read in place; one with stride 0 is spread over a pair of vectors first and read
+   again and again; any other is gathered into scratch, a block at a time. So flat, scalar, broadcast and strided calls share
    one loop, and a call over contiguous arrays is one run of it.
 B. Chunks are blocks of `args[BLOCK]` elements of the result in C order. Elements do not depend on each other, so
    chunking never changes bits.
@@ -84,7 +84,7 @@ def map(function: str, dtype: str) -> Any:
         steps = [args[own + inner] for own in strides]
         blocks = [scratch + (BLOCKS + k * STAGED * 8) for k in range(arrays)]
         cells = [code.words(args[ndim * (arrays + 1) + (shape + c)]) for c in range(row.cells)]
-        numbers = [_number(cell, dtype, VECTOR_BYTES // max(sizes)) for cell in cells]
+        numbers = [_number(cell, dtype) for cell in cells]
 
         longest = code.local(extent)
         for k, step in enumerate(steps):
@@ -116,7 +116,7 @@ def map(function: str, dtype: str) -> Any:
                 aside = step.compare("!=", 1)
                 places.append(select(aside, blocks[k], at.now))
                 if k:
-                    count = select(step.compare("==", 0), code.number(VECTOR_BYTES // sizes[k]), length)
+                    count = select(step.compare("==", 0), code.number(2 * VECTOR_BYTES // sizes[k]), length)
                     with code.when(aside):
                         code.move(sizes[k], blocks[k], sizes[k], at.now, step * sizes[k], count)
             again = [code.number(1)] + [select(s.compare("==", 0), s, code.number(1)) for s in steps[1:]]
@@ -141,10 +141,10 @@ def map(function: str, dtype: str) -> Any:
     return traced(emit)
 
 
-def _number(cell: Words, dtype: str, count: int) -> Value:
-    """A float64 cell's value, rounded to the dtype, in all lanes."""
+def _number(cell: Words, dtype: str) -> Value:
+    """A float64 cell's value, rounded to the dtype."""
     builder = cell.builder
     value = builder.bitcast(cell[0].value, ELEMENTS["float64"])
     if dtype == "float32":
         value = builder.fptrunc(value, ELEMENTS["float32"])
-    return Value(builder, value).splat(count)
+    return Value(builder, value)

@@ -13,7 +13,7 @@ from typing import Any
 
 from fastnn._kernels.control import Code, Words, traced
 from fastnn._kernels.jit import kernel
-from fastnn._kernels.vector import ELEMENTS, ITEMSIZES, VECTOR_BYTES, Value, fma, maximum, select, sqrt, sweep_loop
+from fastnn._kernels.vector import ELEMENTS, ITEMSIZES, Value, fma, maximum, select, sqrt, sweep_loop
 
 
 def update(dtype: str, states: int, step: Callable[..., Any], numbers: Callable[..., list[Value]]) -> Any:
@@ -42,7 +42,7 @@ def update(dtype: str, states: int, step: Callable[..., Any], numbers: Callable[
             value = number.value
             if dtype == "float32":
                 value = builder.fptrunc(value, ELEMENTS["float32"])
-            given.append(Value(builder, value).splat(VECTOR_BYTES // ITEMSIZES[dtype]))
+            given.append(Value(builder, value))
         with code.range(first, last) as chunk:
             row = code.words(args[1] + chunk * 24)
             segment = code.words(args[0] + row[0] * ((states + 3) * 8))

@@ -26,6 +26,7 @@ from fastnn._kernels.vector import (
     ELEMENTS,
     I64,
     ITEMSIZES,
+    VECTOR_BYTES,
     Lanes,
     Value,
     added,
@@ -63,10 +64,10 @@ def offset(code: Code, args: Words, extents: Value, axes: Value, index: Value) -
 def total_of(lanes: Lanes, address: Value, length: Value) -> Value:
     """The sum of at most a few thousand contiguous elements, in 64 lanes (32 of float64)."""
 
-    def term(index: Any, mask: Any | None) -> Value:
+    def term(lanes: Lanes, index: Any, mask: Any | None) -> Value:
         return lanes.load(lanes.pointer(address.value, index), mask)
 
-    return fold(lanes, length.value, 0.0, added, term).combined(added)
+    return fold(lanes, length.value, 0.0, added, term)
 
 
 def pairwise(code: Code, blocks: Local, top: Local, merge: Any) -> None:
@@ -183,13 +184,13 @@ def rows(dtype: str) -> Any:
     return traced(emit)
 
 
-def leaf_sum(lanes: Lanes, table: Words, rows: Value, target: Value, width: Value) -> None:
+def leaf_sum(code: Code, dtype: str, table: Words, rows: Value, target: Value, width: Value) -> None:
     """Add `rows` rows (a multiple of 4) whose addresses stand in a table, in 4 lanes a column."""
-    builder = lanes.builder
-    ways = 4
-    sums = [cgutils.alloca_once(builder, lanes.kind) for _ in range(ways)]
+    builder, ways = code.builder, 4
 
-    def body(index: Any, mask: Any | None) -> None:
+    def body(index: Any, mask: Any | None, count: int) -> None:
+        lanes = Lanes(builder, dtype, count)
+        sums = [cgutils.alloca_once(builder, lanes.kind) for _ in range(ways)]
         for s in sums:
             builder.store(lanes.zero().value, s)
         with loop(builder, I64(0), rows.value, ways) as row:
@@ -200,7 +201,7 @@ def leaf_sum(lanes: Lanes, table: Words, rows: Value, target: Value, width: Valu
         a, b, c, d = (Value(builder, builder.load(s)) for s in sums)
         lanes.store((a + b) + (c + d), lanes.pointer(target.value, index), mask)
 
-    vectors(builder, width.value, lanes.count, body)
+    vectors(builder, width.value, VECTOR_BYTES // ITEMSIZES[dtype], body)
 
 
 @kernel
@@ -217,7 +218,6 @@ def columns(dtype: str) -> Any:
 
     def emit(code: Code, args: Words, first: Value, last: Value, scratch: Value) -> None:
         builder = code.builder
-        lanes = Lanes(builder, dtype)
         table = code.words(scratch + ROWS)
         outer, length, segment, tile, leaf, group = (args[k] for k in (2, 4, 5, 6, 7, 8))
         kept, summed, width, step = (args[k] for k in (9, 10, 11, 12))
@@ -226,7 +226,7 @@ def columns(dtype: str) -> Any:
         tiles = (width + tile - 1) // tile
         items = outer * tiles * segments(length, segment)
         one = I64(1)
-        divisor = converted(args[3], dtype).splat(lanes.count)
+        divisor = converted(args[3], dtype)
 
         def write(
             target: Value, expression: Any, sources: Sequence[Value], given: Sequence[Value], wide: Value
@@ -234,7 +234,15 @@ def columns(dtype: str) -> Any:
             entry = [v.value for v in (target, *sources)] + [one] * (len(sources) + 1)
             sweep_loop(builder, expression, [dtype] * (len(sources) + 1), 1, entry, given, wide.value)
 
-        sweep_loop(builder, lambda zero: zero, [dtype], 1, [(scratch + ZEROS).value, one], [lanes.zero()], tile.value)
+        sweep_loop(
+            builder,
+            lambda zero: zero,
+            [dtype],
+            1,
+            [(scratch + ZEROS).value, one],
+            [Value(builder, ELEMENTS[dtype](0.0))],
+            tile.value,
+        )
         with code.range(first * group, smaller(items, last * group)) as item:
             column = (item % tiles) * tile
             mine = item // tiles
@@ -260,7 +268,7 @@ def columns(dtype: str) -> Any:
                     table[r] = place.now
                 for extra in range(3):
                     table[block + extra] = scratch + ZEROS
-                leaf_sum(lanes, table, (block + 3) & -4, scratch + LEVELS + top.now * row_bytes, wide)
+                leaf_sum(code, dtype, table, (block + 3) & -4, scratch + LEVELS + top.now * row_bytes, wide)
                 pairwise(code, blocks, top, merge)
                 start.now = start.now + block
                 more.now = select(start.now.compare("<", stop), code.number(1), code.number(0))

@@ -25,7 +25,7 @@ from fastnn._kernels.reduction import Levels, collapse, converted, pairwise, tot
 from fastnn._kernels.vector import ELEMENTS, ITEMSIZES, Lanes, Value, added, fold, larger, select, sweep_loop
 
 BLOCK = 64  # rows whose logarithms are taken together
-# Scratch: one vector of ones that stands for absent class weights; a block's maxima, sums and logarithms.
+# Scratch: a pair of vectors of ones that stands for absent class weights; a block's maxima, sums and logarithms.
 ONES, TOPS, SUMS, LOGS, LEVELS = 0, 1024, 2048, 3072, 4096
 
 
@@ -45,6 +45,11 @@ class Numbers:
         self.lanes.builder.store(value.value, self._place(index))
 
 
+def load(lanes: Lanes, address: Value, index: Any, mask: Any | None, other: float = 0.0) -> Value:
+    """A vector of a row; `other` in the lanes that the mask leaves out."""
+    return lanes.load(lanes.pointer(address.value, index), mask, other)
+
+
 class Rows:
     """What is done with whole rows of one dtype."""
 
@@ -60,34 +65,29 @@ class Rows:
         """A constant."""
         return Value(self.code.builder, ELEMENTS[self.dtype](value))
 
-    def load(self, address: Value, index: Any, mask: Any | None, other: float = 0.0) -> Value:
-        """A vector of a row."""
-        return self.lanes.load(self.lanes.pointer(address.value, index), mask, other)
-
     def largest(self, x: Value, width: Value) -> Value:
         """The largest element; a NaN may or may not show."""
         low = float("-inf")
-        return fold(self.lanes, width.value, low, larger, lambda i, m: self.load(x, i, m, low)).combined(larger)
+        return fold(self.lanes, width.value, low, larger, lambda v, i, m: load(v, x, i, m, low))
 
     def exp_sum(self, x: Value, width: Value, top: Value, y: Value | None = None) -> Value:
         """The sum of ``exp(x - top)``, each of them stored to `y` if given."""
-        shift = top.splat(self.lanes.count)
 
-        def term(index: Any, mask: Any | None) -> Value:
-            value = exp(self.load(x, index, mask, float("-inf")) - shift)
+        def term(lanes: Lanes, index: Any, mask: Any | None) -> Value:
+            value = exp(load(lanes, x, index, mask, float("-inf")) - top.splat(lanes.count))
             if y is not None:
-                self.lanes.store(value, self.lanes.pointer(y.value, index), mask)
+                lanes.store(value, lanes.pointer(y.value, index), mask)
             return value
 
-        return fold(self.lanes, width.value, 0.0, added, term).combined(added)
+        return fold(self.lanes, width.value, 0.0, added, term)
 
     def dot(self, x: Value, y: Value, width: Value) -> Value:
         """The sum of ``x * y``."""
 
-        def term(index: Any, mask: Any | None) -> Value:
-            return self.load(x, index, mask) * self.load(y, index, mask)
+        def term(lanes: Lanes, index: Any, mask: Any | None) -> Value:
+            return load(lanes, x, index, mask) * load(lanes, y, index, mask)
 
-        return fold(self.lanes, width.value, 0.0, added, term).combined(added)
+        return fold(self.lanes, width.value, 0.0, added, term)
 
     def write(
         self,
@@ -103,8 +103,7 @@ class Rows:
         if last_step is not None:
             steps[-1] = last_step
         entry = [v.value for v in (target, *sources, *steps)]
-        spread = [v.splat(self.lanes.count) for v in given]
-        sweep_loop(self.code.builder, expression, [self.dtype] * (len(sources) + 1), 1, entry, spread, width.value)
+        sweep_loop(self.code.builder, expression, [self.dtype] * (len(sources) + 1), 1, entry, given, width.value)
 
 
 @kernel
@@ -198,7 +197,7 @@ class ClassWeights:
     def __init__(self, rows: Rows, address: Value, classes: Value, scratch: Value) -> None:
         self.rows, self.given = rows, address.compare("!=", 0)
         ones = rows.numbers(scratch + ONES)
-        with rows.code.range(0, rows.lanes.count) as k:
+        with rows.code.range(0, 2 * rows.lanes.count) as k:
             ones[k] = rows.number(1.0)
         self.address = select(self.given, address, ones.address)
         self.step = select(self.given, rows.code.number(1), rows.code.number(0))
@@ -268,14 +267,12 @@ def loss_rows(dtype: str, labels: str) -> Any:
 
 def surprise(rows: Rows, x: Value, weights: ClassWeights, width: Value, top: Value, total: Value) -> Value:
     """The sum over classes of weight times ``-log p``."""
-    shift, log_sum = (v.splat(rows.lanes.count) for v in (top, total))
-    step = weights.step.value
 
-    def term(index: Any, mask: Any | None) -> Value:
-        w = rows.load(weights.address, rows.code.builder.mul(index, step), mask)
-        return w * (log_sum - (rows.load(x, index, mask) - shift))
+    def term(lanes: Lanes, index: Any, mask: Any | None) -> Value:
+        w = load(lanes, weights.address, lanes.builder.mul(index, weights.step.value), mask)
+        return w * (total.splat(lanes.count) - (load(lanes, x, index, mask) - top.splat(lanes.count)))
 
-    return fold(rows.lanes, width.value, 0.0, added, term).combined(added)
+    return fold(rows.lanes, width.value, 0.0, added, term)
 
 
 @kernel

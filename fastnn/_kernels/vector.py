@@ -4,8 +4,8 @@ A kernel's arithmetic is a Python function of `Value`s. It runs once, while the 
 instructions behind; the same function serves a vector, a masked tail and a scalar. Nothing depends on LLVM finding
 a loop vectorisable, and an element's bits do not depend on its place: the tail runs the body's instructions.
 
-Vectors have 64 bytes on every CPU (LLVM splits them where registers are narrower), so the lanes of a sum, and with
-them its bits, do not depend on the vector width of the host.
+Vectors have 64 bytes, or 128 in pairs, on every CPU (LLVM splits them where registers are narrower), so the
+lanes of a sum, and with them its bits, do not depend on the vector width of the host.
 """
 
 from __future__ import annotations
@@ -218,23 +218,42 @@ def maximum(x: Value, y: Value | Number) -> Value:
     return select(y.compare("!=", y), y, larger)
 
 
-def _wide(x: Value) -> bool:
-    """Whether a value fills a register of AVX-512, and the target has it."""
-    return isinstance(x.kind, ir.VectorType) and x.kind.count * ITEMSIZES[x.dtype] == 64 and target().level == "avx512"
+def _in_registers(x: Value) -> bool:
+    """Whether a value fills whole registers of AVX-512, and the target has it."""
+    return (
+        isinstance(x.kind, ir.VectorType)
+        and x.kind.count * ITEMSIZES[x.dtype] % 64 == 0
+        and (target().level == "avx512")
+    )
 
 
-def quotient(x: Value, y: Value | Number) -> Value:
+def _by_register(name: str, values: Sequence[Value], extra: Callable[[Sequence[Any]], list[Any]]) -> Value:
+    """Call an intrinsic of AVX-512 on 64 bytes of the values at a time; `extra` makes its arguments from the pieces."""
+    builder, kind, dtype = values[0].builder, values[0].kind, values[0].dtype
+    count = VECTOR_BYTES // ITEMSIZES[dtype]
+    name = f"llvm.x86.avx512.{name}.{'ps' if dtype == 'float32' else 'pd'}.512"
+    undefined = ir.Constant(kind, ir.Undefined)
+    parts = []
+    for first in range(0, kind.count, count):
+        lanes = ir.Constant(ir.VectorType(I32, count), list(range(first, first + count)))
+        pieces = [builder.shuffle_vector(v.value, undefined, lanes) for v in values]
+        parts.append(call(builder, name, pieces[0].type, extra(pieces)))
+    while len(parts) > 1:
+        lanes = ir.Constant(ir.VectorType(I32, 2 * parts[0].type.count), list(range(2 * parts[0].type.count)))
+        parts = [builder.shuffle_vector(a, b, lanes) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+    return Value(builder, parts[0])
+
+
+def quotient(x: Value, y: Value) -> Value:
     """``x / y`` within 0.51 ULP for finite numbers with y from 1 to 2**126.
 
     With AVX-512 a reciprocal of 14 bits is refined by FMAs, since a division of 64 bytes blocks its port for 16 cycles.
     """
-    y = y if isinstance(y, Value) else x.number(y)
-    if not _wide(x):
+    if not _in_registers(x):
         return x / y
     single = x.dtype == "float32"
     unmasked = ir.Constant(ir.IntType(16 if single else 8), -1)
-    name = f"llvm.x86.avx512.rcp14.{'ps' if single else 'pd'}.512"
-    r = Value(x.builder, call(x.builder, name, x.kind, [y.value, y.value, unmasked]))
+    r = _by_register("rcp14", [y], lambda pieces: [pieces[0], pieces[0], unmasked])
     for _ in range(1 if single else 2):
         r = fma(fma(-y, r, 1.0), r, r)
     q = x * r
@@ -242,12 +261,10 @@ def quotient(x: Value, y: Value | Number) -> Value:
 
 
 def scaled(x: Value, exponent: Value, bits: Value, mantissa: int, bias: int) -> Value:
-    """``x * 2**exponent``, rounded once, for x near 1; `bits` holds the exponent as an integer in its low bits."""
-    if _wide(x):
-        single = x.dtype == "float32"
-        mask = ir.Constant(ir.IntType(16 if single else 8), -1)
-        name = f"llvm.x86.avx512.mask.scalef.{'ps' if single else 'pd'}.512"
-        return Value(x.builder, call(x.builder, name, x.kind, [x.value, exponent.value, x.value, mask, I32(4)]))
+    """``x * 2**exponent``, rounded once, for x near 1; `bits` is the exponent as an integer."""
+    if _in_registers(x):
+        unmasked = ir.Constant(ir.IntType(16 if x.dtype == "float32" else 8), -1)
+        return _by_register("mask.scalef", [x, exponent], lambda p: [p[0], p[1], p[0], unmasked, I32(4)])
     # Two factors reach where one power of two would overflow or be subnormal; only the second one can round.
     half = bits >> 1
     return x * ((half + bias) << mantissa).bits() * ((bits - half + bias) << mantissa).bits()
@@ -320,13 +337,17 @@ def loop(builder: Any, start: Any, stop: Any, step: int) -> Iterator[Any]:
         yield index
 
 
-def vectors(builder: Any, length: Any, count: int, body: Callable[[Any, Any | None], None]) -> None:
-    """Emit ``body(index, mask)`` for whole vectors of `count` lanes, then once masked for the rest."""
-    whole = builder.and_(length, I64(-count))
-    with loop(builder, I64(0), whole, count) as index:
-        body(index, None)
-    with builder.if_then(builder.icmp_signed("<", whole, length)):
-        body(whole, mask_of(builder, builder.sub(length, whole), count))
+def vectors(builder: Any, length: Any, count: int, body: Callable[[Any, Any | None, int], None]) -> None:
+    """Emit ``body(index, mask, lanes)`` for pairs of whole vectors of `count` lanes, then masked for the rest.
+
+    Pairs, because a chain of FMAs as long as exp's fills the scheduler before the next vector's first instruction
+    comes: two vectors whose instructions alternate take the time of one.
+    """
+    whole = builder.and_(length, I64(-2 * count))
+    with loop(builder, I64(0), whole, 2 * count) as index:
+        body(index, None, 2 * count)
+    with loop(builder, whole, length, count) as index:
+        body(index, mask_of(builder, builder.sub(length, index), count), count)
 
 
 def fold(
@@ -334,41 +355,40 @@ def fold(
     length: Any,
     start: Number,
     combine: Callable[[Value, Value], Value],
-    term: Callable[[Any, Any | None], Value],
-    ways: int = 4,
+    term: Callable[[Lanes, Any, Any | None], Value],
 ) -> Value:
-    """One vector that combines ``term(index, mask)`` over `length` elements in ``ways * lanes.count`` lanes.
+    """One number that combines ``term(lanes, index, mask)`` over `length` elements, in 64 lanes (32 of float64).
 
-    Element e goes to lane ``e mod (ways * lanes.count)``; the vectors are combined pairwise. Lanes that a mask leaves
-    out must give the neutral element.
+    Element e goes to lane ``e mod 64``; in the end the lanes are combined by halves. Lanes that a mask leaves out must
+    give the neutral element `start`.
     """
-    builder, count = lanes.builder, lanes.count
-    sums = [cgutils.alloca_once_value(builder, constant(lanes.kind, start)) for _ in range(ways)]
-    result = cgutils.alloca_once(builder, lanes.kind)
+    builder, ways = lanes.builder, 2
+    pair = Lanes(builder, lanes.dtype, 2 * lanes.count)
+    sums = [cgutils.alloca_once(builder, pair.kind) for _ in range(ways)]
+    result = cgutils.alloca_once(builder, lanes.element)
 
     def step(index: Any, way: int, mask: Any | None) -> None:
-        builder.store(combine(Value(builder, builder.load(sums[way])), term(index, mask)).value, sums[way])
+        builder.store(combine(Value(builder, builder.load(sums[way])), term(pair, index, mask)).value, sums[way])
 
-    # Up to one vector goes the short way, which gives the same bits: the other vectors are neutral.
-    with builder.if_else(builder.icmp_signed("<=", length, I64(count))) as (short, long):
+    # Up to one vector goes the short way, which gives the same bits: all other lanes are neutral.
+    with builder.if_else(builder.icmp_signed("<=", length, I64(lanes.count))) as (short, long):
         with short:
-            only = combine(Value(builder, constant(lanes.kind, start)), term(I64(0), mask_of(builder, length, count)))
-            builder.store(only.value, result)
+            mask = mask_of(builder, length, lanes.count)
+            only = combine(Value(builder, constant(lanes.kind, start)), term(lanes, I64(0), mask))
+            builder.store(only.combined(combine).value, result)
         with long:
             for s in sums:
-                builder.store(constant(lanes.kind, start), s)
-            whole = builder.and_(length, I64(-ways * count))
-            with loop(builder, I64(0), whole, ways * count) as index:
+                builder.store(constant(pair.kind, start), s)
+            whole = builder.and_(length, I64(-ways * pair.count))
+            with loop(builder, I64(0), whole, ways * pair.count) as index:
                 for way in range(ways):
-                    step(builder.add(index, I64(way * count)), way, None)
+                    step(builder.add(index, I64(way * pair.count)), way, None)
             for way in range(ways):
-                index = builder.add(whole, I64(way * count))
+                index = builder.add(whole, I64(way * pair.count))
                 with builder.if_then(builder.icmp_signed("<", index, length)):
-                    step(index, way, mask_of(builder, builder.sub(length, index), count))
-            values = [Value(builder, builder.load(s)) for s in sums]
-            while len(values) > 1:
-                values = [combine(a, b) for a, b in zip(values[::2], values[1::2], strict=True)]
-            builder.store(values[0].value, result)
+                    step(index, way, mask_of(builder, builder.sub(length, index), pair.count))
+            a, b = (Value(builder, builder.load(s)) for s in sums)
+            builder.store(combine(a, b).combined(combine).value, result)
     return Value(builder, builder.load(result))
 
 
@@ -412,21 +432,21 @@ def sweep_loop(
     ----------
     expression : ``expression(*operands, *given)`` gives a `Value` or a tuple of them, one for each result.
     dtypes : of the results (the first `results`), then of the operands.
-    entry : for each of them an address, then for each 1 (or, operands only, 0 to read one vector again and again).
-    given : numbers, in all lanes.
+    entry : for each of them an address, then for each 1 (or, operands only, 0 to read one pair of vectors again and
+        again).
+    given : scalars, for all lanes.
     """
-    count = VECTOR_BYTES // max(ITEMSIZES[d] for d in dtypes)
-    lanes = [Lanes(builder, d, count) for d in dtypes]
 
-    def body(index: Any, mask: Any | None) -> None:
+    def body(index: Any, mask: Any | None, count: int) -> None:
+        lanes = [Lanes(builder, d, count) for d in dtypes]
         places = [
             lane.pointer(entry[k], builder.mul(index, entry[len(dtypes) + k]) if k >= results else index)
             for k, lane in enumerate(lanes)
         ]
         loaded = [lane.load(p, mask) for lane, p in zip(lanes[results:], places[results:], strict=True)]
-        made = expression(*loaded, *given)
+        made = expression(*loaded, *(number.splat(count) for number in given))
         made = made if isinstance(made, tuple) else (made,)
         for value, lane, p in zip(made, lanes, places, strict=False):
             lane.store(value, p, mask)
 
-    vectors(builder, length, count, body)
+    vectors(builder, length, VECTOR_BYTES // max(ITEMSIZES[d] for d in dtypes), body)
