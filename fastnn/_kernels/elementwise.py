@@ -2,8 +2,8 @@
 
 A. Layout. Operands come as up to 32 axes with strides in elements. The innermost axis runs in vectors: an operand
    that is contiguous along it is read in place; one with stride 0 is spread over a pair of vectors first and read
-   again and again; any other is gathered into scratch, a block at a time. So flat, scalar, broadcast and strided calls share
-   one loop, and a call over contiguous arrays is one run of it.
+   again and again; any other is gathered into scratch, a block at a time. So flat, scalar, broadcast and strided
+   calls share one loop, and a call over contiguous arrays is one run of it.
 B. Chunks are blocks of `args[BLOCK]` elements of the result in C order. Elements do not depend on each other, so
    chunking never changes bits.
 C. A result may lie exactly where an operand does (``y += x`` is ``add`` with the result on its first operand).
