@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fastnn._runtime.tensor import registered
 from threadpoolctl import threadpool_limits
 
 import fastnn
+from fastnn._runtime.tensor import registered
 from fastnn.testing.samples import sample
 
 CALLS = [
@@ -58,7 +58,7 @@ def test_backward(benchmark: Any, op: Any, case: dict[str, Any], backend: str) -
     benchmark.group = f"{op.name} backward {case}"
     inputs, attributes = sample(op, case, "float32")
     leaves = [
-        None if x is None else fastnn.tensor(x, requires_grad=x.dtype.kind == "f" and name not in op.integer)
+        None if x is None else fastnn.tensor(x, requires_grad=name not in op.integer + op.constant)
         for name, x in zip(op.input_names, inputs, strict=True)
     ]
     wanted = [leaf for leaf in leaves if leaf is not None and leaf.requires_grad]

@@ -47,6 +47,8 @@ cdef enum:
     MAX_RECIPES = 1024      # recipes an op keeps
     MAX_CELLS = 16
 
+# types of attributes whose check may be remembered; bool is left out, since True equals 1
+cdef frozenset PLAIN = frozenset([int, float, str, type(None)])
 cdef uint64_t next_sequence = 0
 cdef int backend = 0                      # part of every signature
 cdef object tensor_type = None            # the Python class that results are made of
@@ -205,6 +207,7 @@ cdef class Primitive:
         self.elementwise = elementwise
         self.recipes = {}
         self.attribute_ids = {}
+        self.checked = {}
         self.recent = None
 
     def __call__(self, *args, out=None, **kwargs):
@@ -236,7 +239,15 @@ cdef class Primitive:
         for i in range(self.n_inputs):
             given[i] = values[i]
         attributes = tuple(values[self.n_inputs:self.n_inputs + n_attributes])
-        return self.call(given, self._check_attributes(attributes), values[self.n_inputs + n_attributes:], out)
+        try:
+            checked = self.checked.get(attributes)
+        except TypeError:
+            checked = None      # not hashable: the check says what was expected
+        if checked is None:
+            checked = self._check_attributes(attributes)
+            if len(self.checked) < MAX_RECIPES and all([type(value) in PLAIN for value in attributes]):
+                self.checked[attributes] = checked
+        return self.call(given, <tuple>checked, values[self.n_inputs + n_attributes:], out)
 
     def _check_attributes(self, tuple attributes):
         return attributes
@@ -660,7 +671,7 @@ cdef object run_hooks(hooks, cnp.ndarray gradient):
                 raise TypeError(f"a gradient hook must return a Tensor or None, got {type(changed).__name__}")
             if changed.shape != tensor.shape:
                 raise ShapeError(f"a gradient hook must keep the shape {tensor.shape}, got {changed.shape}")
-            gradient = as_array((<TensorBase>changed).array)
+            gradient = as_array(np.asarray((<TensorBase>changed).array, dtype=gradient.dtype))
     return gradient
 
 
@@ -702,7 +713,7 @@ def run_backward(list roots, list gradients, bint retain_graph, list targets=Non
         for root, value in zip(roots, gradients):
             tensor = <TensorBase>root
             _send(pending, heap, leaves, tensor if tensor._node is None else tensor._node, tensor._output,
-                  <cnp.ndarray>value, False)
+                  as_array(value), False)
         while heap:
             node = <Node>heapq.heappop(heap)[1]
             slot = <_Pending>pending.pop(node)
@@ -863,7 +874,7 @@ cdef cnp.ndarray dense_like(cnp.ndarray array):
         shape[i] = cnp.PyArray_DIM(array, i)
         strides[i] = step
         step *= max(1, shape[i])
-    return new_array(ndim, shape, strides, cnp.PyArray_TYPE(array), step)
+    return new_array(ndim, shape, strides, cnp.PyArray_TYPE(array), step if cnp.PyArray_SIZE(array) else 0)
 
 
 cdef class TensorBase:

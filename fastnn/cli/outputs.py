@@ -71,7 +71,7 @@ def save_plot(path: Path, epochs: list[Epoch], title: str) -> None:
     left, right = figure.subplots(1, 2)
     numbers = [epoch.epoch for epoch in epochs]
     left.plot(numbers, [epoch.loss for epoch in epochs], "o-", color="#0072b2")
-    left.set(xlabel="epoch", ylabel="training loss (mean cross-entropy, nats)", yscale="log")
+    left.set(xlabel="epoch", ylabel="training loss, nats", yscale="log")
     right.plot(numbers, [100 * (epoch.accuracy or 0) for epoch in epochs], "o-", color="#d55e00")
     right.set(xlabel="epoch", ylabel="accuracy on held-out images, %")
     for axes in (left, right):

@@ -154,7 +154,11 @@ def _save(settings: Settings, images: ImageSplits, history: History, numpy_speed
     )
     show.line("history", str(settings.out / "history.json"))
     try:
-        save_plot(settings.out / "history.png", history.epochs, f"{images.name}: {history.accuracy or 0:.2%} held out")
+        save_plot(
+            settings.out / "history.png",
+            history.epochs,
+            f"{images.name}: {history.accuracy or 0:.2%} of held-out images",
+        )
     except ImportError:
         show.line("plot", "left out; run: pip install 'fastnn-cpu[plot]'")
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ def _forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
 
 def _backward(ctx: Saved, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
     x, w = ctx.saved["x"], ctx.saved["w"]
-    rows, drows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, w.shape[0])
+    count = math.prod(x.shape[:-1])
+    rows, drows = x.reshape(count, x.shape[-1]), dy.reshape(count, w.shape[0])
     return (
         dy @ w if ctx.needs["x"] else None,
         drows.T @ rows if ctx.needs["w"] else None,

@@ -189,6 +189,7 @@ cross_entropy = Op(
     saves=("input", "target", "weight", "stats", "total"),
     attributes={"reduction": "mean", "ignore_index": -100, "label_smoothing": 0.0},
     integer=("target",),
+    constant=("weight",),
     floating=True,
     bounds={"target": "C"},
     domain={"weight": (0.5, 2.0)},

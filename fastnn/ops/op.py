@@ -159,6 +159,7 @@ class Op(Primitive):
     attributes : compile-time options with their defaults; part of the signature.
     cells : float hyper-parameters with their defaults; never part of the signature.
     integer : inputs that are indices or labels and keep their dtype.
+    constant : inputs that have no gradient, as in torch.
     rule : shapes of inputs and attributes to shapes of the outputs, raising ShapeError.
     check : function of the attributes (a dict) that raises on a bad one and returns the normal form.
     floating : integers become the default float first (float32 for Tensors, float64 for arrays).
@@ -183,6 +184,7 @@ class Op(Primitive):
         attributes: Mapping[str, Any] | None = None,
         cells: Mapping[str, float] | None = None,
         integer: Sequence[str] = (),
+        constant: Sequence[str] = (),
         rule: ShapeRule | None = None,
         check: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         floating: bool = False,
@@ -215,7 +217,7 @@ class Op(Primitive):
         # the compiled side saves inputs first, then outputs
         self.saves = [s for s in saves if s in names] + [s for s in saves if s not in names]
         self.reference, self.lower = reference, lower
-        self.integer, self.rule, self.check = tuple(integer), rule, check
+        self.integer, self.constant, self.rule, self.check = tuple(integer), tuple(constant), rule, check
         self.floating, self.promotes, self.result = floating, promotes, result
         self.flops, self.cases, self.bench = flops, tuple(cases), tuple(bench)
         self.bounds, self.domain = dict(bounds or {}), dict(domain or {})
@@ -309,7 +311,7 @@ class Op(Primitive):
             resolve = _resolve([*low.checks, *low.phases])
         except jit.KernelsUnavailable as error:
             warnings.warn(f"compiled kernels cannot be used here ({error}); NumPy serves instead", RuntimeWarning)
-            from fastnn.backend import use_backend
+            from fastnn._backend import use_backend
 
             use_backend("numpy")
             return None

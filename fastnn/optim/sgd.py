@@ -38,12 +38,17 @@ class SGD(Optimizer):
             },
         )  # fmt: skip
 
+    def _kernels(self) -> list[tuple[str, dict[str, Any]]]:
+        dtype = self.param_groups[0]["params"][0].dtype.name
+        options = {"momentum": bool(self.defaults["momentum"]), "nesterov": bool(self.defaults["nesterov"])}
+        return [("optimizer.sgd", {"dtype": dtype, **options})]
+
     def _update(self, group: dict[str, Any]) -> None:
         momentum = float(group["momentum"])
         cells = (float(group["lr"]), momentum, float(group["dampening"]), float(group["weight_decay"]))
         flags = (int(group["maximize"]),)
         # at its first step a parameter's momentum is its gradient, undampened
-        batches: dict[tuple[str, bool], list[Any]] = {}
+        batches: dict[tuple[Any, bool], list[Any]] = {}
         touched = []
         for p, gradient in trained(group):
             columns = [p.array, gradient]
@@ -54,7 +59,7 @@ class SGD(Optimizer):
                 if not started:
                     state["momentum_buffer"] = zeros_state(p)
                 columns.append(state["momentum_buffer"].array)
-            batches.setdefault((str(p.dtype), started), []).extend(columns)
+            batches.setdefault((p.array.dtype, started), []).extend(columns)
             touched.append(p)
         for (dtype, started), arrays in batches.items():
             sgd(

@@ -1,10 +1,8 @@
-import contextlib
 import math
 
 import numpy as np
 import pytest
 
-import fastnn
 from fastnn.training import accuracy, cosine, train, train_epoch
 
 
@@ -27,12 +25,6 @@ class Scripted:
 
 def batches(*sizes):
     return [(np.zeros((n, 2)), np.zeros(n, np.int64)) for n in sizes]
-
-
-@pytest.fixture(autouse=True)
-def grad_mode(monkeypatch):
-    if not hasattr(fastnn, "no_grad"):
-        monkeypatch.setattr(fastnn, "no_grad", contextlib.nullcontext, raising=False)
 
 
 def test_a_step_is_torch_like():

@@ -35,7 +35,7 @@ def reference(op, inputs, attributes):
 
 def tensors(inputs, op):
     return [
-        None if x is None else fastnn.tensor(x, requires_grad=x.dtype.kind == "f" and n not in op.integer)
+        None if x is None else fastnn.tensor(x, requires_grad=n not in op.integer + op.constant)
         for n, x in zip(op.input_names, inputs, strict=True)
     ]
 
