@@ -25,10 +25,10 @@ import numpy as _np
 from fastnn import autograd, ops
 from fastnn._runtime.tensor import is_grad_enabled
 from fastnn.autograd import enable_grad, inference_mode, no_grad, set_grad_enabled
-from fastnn.backend import backend, use_backend
+from fastnn._backend import backend, use_backend
 from fastnn.errors import DTypeError, GraphError, ShapeError
 from fastnn.tensor import Tensor, as_tensor, from_dlpack, from_numpy, tensor
-from fastnn.threads import get_num_threads, set_num_threads, threads
+from fastnn._threads import get_num_threads, set_num_threads, threads
 
 if TYPE_CHECKING:
     from fastnn import data, nn, optim, random, testing

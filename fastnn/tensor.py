@@ -37,6 +37,11 @@ _UFUNCS = {
 }
 
 
+_ONES = {np.dtype(name): np.ones((), name) for name in ("float32", "float64")}
+for _one in _ONES.values():
+    _one.flags.writeable = False
+
+
 def _op(name: str) -> Callable[..., Any]:
     return registered()[name]
 
@@ -168,6 +173,11 @@ class Tensor(TensorBase):
         gradient : of this tensor, same shape; may be left out for a single element.
         retain_graph : keep what the graph saved, so that backward can run through it again.
         """
+        one = _ONES.get(self.dtype) if gradient is None and not create_graph and self.ndim == 0 else None
+        if one is not None and self.requires_grad:
+            # the usual end of a training step: a loss without axes
+            run_backward([self], [one], bool(retain_graph))
+            return
         from fastnn.autograd import backward
 
         backward((self,), (gradient,), retain_graph, create_graph)

@@ -14,15 +14,13 @@ Nothing here raises for the state of the disk: what cannot be kept is reported o
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import errno
 import hashlib
 import os
-import shutil
 import stat
 import sys
-import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -140,6 +138,8 @@ class Cache:
         """Keep a content under a name. A disk that does not take it is reported once."""
         if self.directory is None:
             return
+        import tempfile
+
         try:
             handle, temporary = tempfile.mkstemp(prefix="tmp-", dir=self.directory)
             try:
@@ -238,6 +238,10 @@ def _digest(name: str, content: bytes) -> bytes:
 
 def _open() -> tuple[Cache, str | None]:
     """The cache in the default directory or in a private temporary one, and why it is the latter."""
+    import atexit
+    import shutil
+    import tempfile
+
     try:
         directory = default_directory()
         problem = refusal(directory)
@@ -260,12 +264,19 @@ def _open() -> tuple[Cache, str | None]:
 
 
 _shared: Cache | None = None
+_opening = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_opening.release)
 
 
 def shared() -> Cache:
     """The cache of this process, opened at the first use; a refused directory is reported once."""
     global _shared
-    if _shared is None:
+    with _opening:
+        if _shared is not None:
+            return _shared
         _shared, problem = _open()
         if problem is not None:
             warnings.warn(

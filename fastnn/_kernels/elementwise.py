@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from fastnn._kernels import functions as f
 from fastnn._kernels.jit import inline, kernel
 from fastnn._kernels.pointer import cell, pointer
-from fastnn._kernels.vector import ITEMSIZES, VECTOR_BYTES, Value, move, sweep
+from fastnn._kernels.vector import ITEMSIZES, VECTOR_BYTES, Value, move, outlined, sweep
 
 
 class Row(NamedTuple):
@@ -71,6 +71,7 @@ STAGED = 512
 @inline
 def begin(words: Any, args: Any, first: Any, last: Any) -> None:
     """Place the odometer on the first element of the chunks."""
+    outlined()
     arrays, size, result_size = words[ARRAYS], words[SIZE], words[RESULT_SIZE]
     done = first * args[arrays + 1]
     ndim = args[arrays + 2]
@@ -97,6 +98,7 @@ def begin(words: Any, args: Any, first: Any, last: Any) -> None:
 @inline
 def load_run(words: Any, args: Any, scratch: Any) -> Any:
     """Fill the sweep's table for the next run; operands that do not lie side by side are moved into scratch."""
+    outlined()
     arrays, size = words[ARRAYS], words[SIZE]
     ndim = args[arrays + 2]
     inner = arrays + 3 + ndim - 1
@@ -114,6 +116,7 @@ def load_run(words: Any, args: Any, scratch: Any) -> Any:
 @inline
 def finish_run(words: Any, args: Any, length: Any) -> None:
     """Move a staged result to its place and the odometer past the run."""
+    outlined()
     arrays, size, result_size = words[ARRAYS], words[SIZE], words[RESULT_SIZE]
     ndim = args[arrays + 2]
     shape = arrays + 3

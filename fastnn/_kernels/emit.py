@@ -111,7 +111,7 @@ class Vectors:
         return ir.Constant(self.type, [value] * self.lanes)
 
     def fma(self, x: Value, y: Value, z: Value) -> Value:
-        """x * y + z, rounded once."""
+        """Multiply, add and round once: ``x * y + z``."""
         return self.call(f"llvm.fma.{self._suffix}", self.type, [x, y, z])
 
     def prefetch(self, pointer: Value, *, write: bool = False) -> None:

@@ -26,13 +26,17 @@ _TAIL_BYTES = 2000
 
 
 class HelperDied(Exception):
-    """The helper ended or spoke nonsense in the middle of a request."""
+    """The helper ended or spoke nonsense; `ready` tells whether it had got as far as taking requests."""
+
+    def __init__(self, ready: bool) -> None:
+        super().__init__(ready)
+        self.ready = ready
 
 
 class Helper:
     """One helper process; used by one thread at a time."""
 
-    def __init__(self, sources: str, environment: dict[str, str]) -> None:
+    def __init__(self, identity: str, environment: dict[str, str]) -> None:
         self._log: Any
         try:
             self._log = tempfile.TemporaryFile(prefix="fastnn-helper-")  # noqa: SIM115
@@ -61,7 +65,7 @@ class Helper:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._requests, self._answers = self._process.stdin, self._process.stdout
-        self._sources: str | None = sources
+        self._expected: str | None = identity
         with contextlib.suppress(OSError):  # a helper that ended already is noticed at its first request
             write_message(self._requests, {"path": [path for path in sys.path if isinstance(path, str) and path]})
 
@@ -72,24 +76,26 @@ class Helper:
     def compile(self, name: str, static: str) -> bytes:
         """Object code of a kernel; KernelError if it cannot be compiled, HelperDied if the helper ended."""
         try:
-            if self._sources is not None:
-                self._check(read_message(self._answers), self._sources)
-                self._sources = None
+            if self._expected is not None:
+                self._check(read_message(self._answers), self._expected)
+                self._expected = None
             write_message(self._requests, {"name": name, "static": static})
             answer = read_message(self._answers)
             if "error" not in answer:
                 return read_exactly(self._answers, answer["size"])
         except (OSError, EOFError, ValueError) as error:
-            raise HelperDied from error
+            raise HelperDied(self._expected is None) from error
         failure = KernelError(f"compiling {name} with {static}: {answer['error']}")
         failure.add_note(answer["trace"])
         raise failure
 
-    def _check(self, hello: dict[str, Any], sources: str) -> None:
+    def _check(self, hello: dict[str, Any], expected: str) -> None:
         if "error" in hello:
             raise KernelsUnavailable(f"the compile helper cannot work:\n{hello['error']}")
-        if hello["sources"] != sources:
-            raise KernelError("the sources of fastnn._kernels changed while this process ran: start it again")
+        if hello["identity"] != expected:
+            raise KernelError(
+                "the sources of fastnn._kernels, FASTNN_CPU or Numba changed while this process ran: start it again"
+            )
 
     def stop(self) -> str:
         """End and collect the process, whatever it is doing; returns how it ended and the end of what it printed."""
@@ -149,17 +155,18 @@ class Pool:
 
     Parameters
     ----------
-    sources : digest of the kernel sources that this process believes in.
+    identity : what kernels depend on (`jit.identity`); a helper must agree.
     environment : the helpers' environment.
     """
 
-    def __init__(self, sources: str, environment: dict[str, str]) -> None:
-        self._sources = sources
+    def __init__(self, identity: str, environment: dict[str, str]) -> None:
+        self._identity = identity
         self._environment = environment
         self._idle: list[Helper] = []
         self._busy: list[Helper] = []
         self._lock = threading.Lock()
-        atexit.register(self.close)
+        self._ended = False
+        atexit.register(self._end)
 
     def compile(self, requests: Sequence[tuple[str, str]], done: Callable[[int, bytes], None]) -> dict[int, Exception]:
         """Compile (name, static) pairs on as many helpers as pay; calls `done(index, code)`, from several threads.
@@ -168,7 +175,7 @@ class Pool:
         """
         batch = Batch(requests, done)
         # A second helper pays from the second kernel on: it starts while the first does.
-        count = min(MAX_HELPERS, _processors(), len(requests))
+        count = min(min(MAX_HELPERS, _processors()) - len(self._busy), len(requests))
         threads = [
             threading.Thread(target=self._serve, args=(batch,), name="fastnn-compile", daemon=True)
             for _ in range(count - 1)
@@ -200,6 +207,8 @@ class Pool:
                     except HelperDied as death:
                         last_words = self._drop(helper)
                         helper = None
+                        if attempt == 2 and not death.ready:
+                            raise KernelsUnavailable(f"the compile helper does not start ({last_words})") from death
                         if attempt == 2 or batch.stopped:
                             raise KernelError(
                                 f"the compile helper died while it compiled {name} with {static} ({last_words})"
@@ -217,13 +226,15 @@ class Pool:
     def _take(self) -> Helper:
         """An idle helper, or a new one."""
         with self._lock:
+            if self._ended:
+                raise KernelsUnavailable("the process is ending")
             while self._idle:
                 helper = self._idle.pop()
                 if helper.alive():
                     break
                 helper.forget()
             else:
-                helper = Helper(self._sources, self._environment)
+                helper = Helper(self._identity, self._environment)
             self._busy.append(helper)
         return helper
 
@@ -241,6 +252,11 @@ class Pool:
             helpers, self._idle = self._idle + self._busy, []
         for helper in helpers:
             helper.stop()
+
+    def _end(self) -> None:
+        """At exit: end all helpers and start none for threads that still compile."""
+        self._ended = True
+        self.close()
 
     def abandon(self) -> None:
         """In a forked child: the helpers belong to the parent; let go of their pipes."""

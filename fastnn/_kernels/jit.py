@@ -12,6 +12,7 @@ c. Threads that ask for the same kernel at once wait for one of them; processes 
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -39,6 +40,7 @@ __all__ = [
     "inline",
     "intrinsic",
     "kernel",
+    "prefetch",
     "prepare",
 ]
 
@@ -254,8 +256,8 @@ def source_digest() -> str:
 
 
 @functools.cache
-def _identity() -> str:
-    """What object code depends on besides the kernel's name and parameters."""
+def identity() -> str:
+    """What object code depends on besides the kernel's name and parameters: sources, target, versions."""
     import llvmlite
 
     numba = importlib.util.find_spec("numba")
@@ -269,12 +271,12 @@ def _identity() -> str:
 
             version = metadata.version("numba")
     target = cpu.target()
-    return f"{source_digest()} {loader.triple()} {target.name} {target.features} {llvmlite.__version__} {version}"
+    return " ".join((source_digest(), loader.triple(), target.name, target.features, llvmlite.__version__, version))
 
 
 def _file(name: str, static: str) -> str:
     """Name of a kernel's file in the cache."""
-    return f"{name}-{hashlib.sha256(f'{_identity()} {name} {static}'.encode()).hexdigest()[:32]}"
+    return f"{name}-{hashlib.sha256(f'{identity()} {name} {static}'.encode()).hexdigest()[:32]}"
 
 
 def address(name: str, **static: Any) -> int:
@@ -302,6 +304,21 @@ def address(name: str, **static: Any) -> int:
 def prepare(kernels: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
     """Have a batch of kernels ready; those that are missing are compiled on several cores. Raises as `address` does."""
     _provide([(name, statics(static)) for name, static in kernels])
+
+
+def prefetch(kernels: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    """As `prepare`, in the background and in the given order; `address` waits for a kernel that is under way.
+
+    What fails is left to the call that needs it.
+    """
+    requests = [(name, statics(static)) for name, static in kernels]
+    if any(request not in _addresses for request in requests):
+        threading.Thread(target=_try_to_provide, args=(requests,), name="fastnn-prefetch", daemon=True).start()
+
+
+def _try_to_provide(requests: list[Request]) -> None:
+    with contextlib.suppress(Exception):
+        _provide(requests)
 
 
 def _provide(requests: list[Request]) -> None:
@@ -342,8 +359,16 @@ def _load(store: cache.Cache, file: str, request: Request) -> bool:
     code = store.load(file)
     if code is None:
         return False
-    _addresses[request] = loader.load(code)
+    _enter(request, code)
     return True
+
+
+def _enter(request: Request, code: bytes) -> None:
+    """Load a kernel into the table and wake who waits for it."""
+    _addresses[request] = loader.load(code)
+    event = _pending.get(request)
+    if event is not None:
+        event.set()
 
 
 def _compile(store: cache.Cache, files: dict[str, Request]) -> None:
@@ -353,7 +378,7 @@ def _compile(store: cache.Cache, files: dict[str, Request]) -> None:
     names = list(files)
 
     def done(index: int, code: bytes) -> None:
-        _addresses[files[names[index]]] = loader.load(code)
+        _enter(files[names[index]], code)
         store.save(names[index], code)
 
     errors = _helpers().compile(list(files.values()), done)
@@ -373,7 +398,7 @@ def _helpers() -> Any:
         if _pool is None:
             # The user's settings of Numba must not change what is compiled.
             environment = {key: value for key, value in os.environ.items() if not key.startswith("NUMBA_")}
-            _pool = helper.Pool(source_digest(), environment)
+            _pool = helper.Pool(identity(), environment)
         return _pool
 
 

@@ -46,20 +46,6 @@ def pointer(typing: Any, address: Any, dtype: Any) -> Any:
 
 
 @intrinsic
-def address_of(typing: Any, place: Any) -> Any:
-    """``address_of(place)``: the address that a pointer holds, as an int64; an address stays one."""
-    if isinstance(place, types.Integer):
-        return types.int64(types.int64), lambda context, builder, signature, args: args[0]
-    if not isinstance(place, types.RawPointer | types.CPointer):
-        return None
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.ptrtoint(args[0], ir.IntType(64))
-
-    return types.int64(place), codegen
-
-
-@intrinsic
 def array(typing: Any, address: Any, shape: Any, dtype: Any) -> Any:
     """``array(address, shape, dtype)``: C-contiguous array view; shape is an integer or a tuple of integers."""
     element = _element(dtype)

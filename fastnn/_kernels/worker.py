@@ -75,11 +75,12 @@ def main() -> None:
     try:
         from fastnn._kernels import jit
 
+        identity = jit.identity()
         jit.become_compiler()
     except Exception:
         write_message(answers, {"error": traceback.format_exc()})
         return
-    write_message(answers, {"sources": jit.source_digest()})
+    write_message(answers, {"identity": identity})
     while True:
         idle = threading.Timer(IDLE_SECONDS, os._exit, (0,))
         idle.daemon = True

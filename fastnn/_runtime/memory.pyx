@@ -97,6 +97,8 @@ def empty(shape, dtype="float32"):
         nbytes = nbytes * max(1, extents[i])
         if dims[i] < 0:
             raise ValueError(f"empty: extents must not be negative, got {extents}")
+    if 0 in extents:
+        nbytes = 0
     if nbytes >= 1 << 62:
         raise MemoryError(f"cannot allocate {nbytes} bytes for an array")
     return new_array(ndim, dims, strides, descr.num, nbytes)

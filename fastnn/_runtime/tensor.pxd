@@ -69,6 +69,7 @@ cdef class Primitive:
     cdef list saved_outputs
     cdef dict recipes
     cdef dict attribute_ids
+    cdef dict checked
     cdef Recipe recent
 
     cdef object call(self, list given, tuple attributes, list cell_values, object out)

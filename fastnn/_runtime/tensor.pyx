@@ -47,6 +47,8 @@ cdef enum:
     MAX_RECIPES = 1024      # recipes an op keeps
     MAX_CELLS = 16
 
+# types of attributes whose check may be remembered; bool is left out, since True equals 1
+cdef frozenset PLAIN = frozenset([int, float, str, type(None)])
 cdef uint64_t next_sequence = 0
 cdef int backend = 0                      # part of every signature
 cdef object tensor_type = None            # the Python class that results are made of
@@ -205,6 +207,7 @@ cdef class Primitive:
         self.elementwise = elementwise
         self.recipes = {}
         self.attribute_ids = {}
+        self.checked = {}
         self.recent = None
 
     def __call__(self, *args, out=None, **kwargs):
@@ -236,7 +239,15 @@ cdef class Primitive:
         for i in range(self.n_inputs):
             given[i] = values[i]
         attributes = tuple(values[self.n_inputs:self.n_inputs + n_attributes])
-        return self.call(given, self._check_attributes(attributes), values[self.n_inputs + n_attributes:], out)
+        try:
+            checked = self.checked.get(attributes)
+        except TypeError:
+            checked = None      # not hashable: the check says what was expected
+        if checked is None:
+            checked = self._check_attributes(attributes)
+            if len(self.checked) < MAX_RECIPES and all([type(value) in PLAIN for value in attributes]):
+                self.checked[attributes] = checked
+        return self.call(given, <tuple>checked, values[self.n_inputs + n_attributes:], out)
 
     def _check_attributes(self, tuple attributes):
         return attributes
@@ -863,7 +874,7 @@ cdef cnp.ndarray dense_like(cnp.ndarray array):
         shape[i] = cnp.PyArray_DIM(array, i)
         strides[i] = step
         step *= max(1, shape[i])
-    return new_array(ndim, shape, strides, cnp.PyArray_TYPE(array), step)
+    return new_array(ndim, shape, strides, cnp.PyArray_TYPE(array), step if cnp.PyArray_SIZE(array) else 0)
 
 
 cdef class TensorBase:

@@ -311,7 +311,7 @@ class Op(Primitive):
             resolve = _resolve([*low.checks, *low.phases])
         except jit.KernelsUnavailable as error:
             warnings.warn(f"compiled kernels cannot be used here ({error}); NumPy serves instead", RuntimeWarning)
-            from fastnn.backend import use_backend
+            from fastnn._backend import use_backend
 
             use_backend("numpy")
             return None

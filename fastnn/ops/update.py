@@ -21,20 +21,20 @@ _own = threading.local()
 
 def _run(
     name: str, columns: tuple[str, ...], arrays: list[np.ndarray], flags: tuple[int, ...], cells: tuple[float, ...],
-    cost: float, reference: Callable[..., None], dtype: str, **static: Any,
+    cost: float, reference: Callable[..., None], dtype: np.dtype[Any], **static: Any,
 ) -> None:  # fmt: skip
     """Apply the kernel ``optimizer.<name>`` to all segments, or the reference to one after the other."""
     key = (name, dtype, *static.values())
     updates: dict[Any, SegmentedUpdate] = _own.__dict__
     update = updates.get(key)
-    serves = get_backend() != NUMPY_BACKEND and dtype in KERNEL_DTYPES
+    serves = get_backend() != NUMPY_BACKEND and (update is not None or dtype.name in KERNEL_DTYPES)
     if update is None and serves:
         try:
-            address = jit.address(f"optimizer.{name}", dtype=dtype, **static)
+            address = jit.address(f"optimizer.{name}", dtype=dtype.name, **static)
         except jit.KernelsUnavailable:
             serves = False
         else:
-            cost *= np.dtype(dtype).itemsize / 4
+            cost *= dtype.itemsize / 4
             update = updates[key] = SegmentedUpdate(name, columns, address, cost)
     width = len(columns)
     if update is not None and serves:
@@ -100,7 +100,7 @@ def adam_reference(
 
 
 def sgd(
-    arrays: list[np.ndarray], flags: tuple[int, ...], cells: tuple[float, ...], *, dtype: str, momentum: bool,
+    arrays: list[np.ndarray], flags: tuple[int, ...], cells: tuple[float, ...], *, dtype: np.dtype[Any], momentum: bool,
     nesterov: bool,
 ) -> None:  # fmt: skip
     """SGD on segments (parameter, gradient, and with momentum its buffer).
@@ -118,7 +118,7 @@ def sgd(
 
 
 def adam(
-    arrays: list[np.ndarray], flags: tuple[int, ...], cells: tuple[float, ...], *, dtype: str, amsgrad: bool
+    arrays: list[np.ndarray], flags: tuple[int, ...], cells: tuple[float, ...], *, dtype: np.dtype[Any], amsgrad: bool
 ) -> None:
     """Adam on segments (parameter, gradient, mean, mean square, with amsgrad the largest mean square).
 

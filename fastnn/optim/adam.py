@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from fastnn.ops.update import adam
-from fastnn.optim.optimizer import Optimizer, check_range, trained, zeros_state
+from fastnn.optim.optimizer import Optimizer, check_range, zeros_state
 
 
 class Adam(Optimizer):
@@ -50,9 +50,12 @@ class Adam(Optimizer):
         flags = (int(group["maximize"]), int(group["decoupled_weight_decay"]))
         cells = (float(group["lr"]), beta1, beta2, float(group["eps"]), float(group["weight_decay"]))
         # parameters that were skipped at times (no gradient) are at another step than the rest
-        batches: dict[tuple[str, int], list[Any]] = {}
+        batches: dict[tuple[Any, int], list[Any]] = {}
         touched = []
-        for p, gradient in trained(group):
+        for p in group["params"]:
+            gradient = p.grad
+            if gradient is None:
+                continue
             state = self.state[p]
             if not state:
                 state["step"] = 0
@@ -60,16 +63,20 @@ class Adam(Optimizer):
                 state["exp_avg_sq"] = zeros_state(p)
             if amsgrad and "max_exp_avg_sq" not in state:
                 state["max_exp_avg_sq"] = zeros_state(p)
-            columns = batches.setdefault((str(p.dtype), state["step"] + 1), [])
-            columns += (p.array, gradient, state["exp_avg"].array, state["exp_avg_sq"].array)
+            array = p.array
+            key = (array.dtype, state["step"] + 1)
+            columns = batches.get(key)
+            if columns is None:
+                columns = batches[key] = []
+            columns += (array, gradient.array, state["exp_avg"].array, state["exp_avg_sq"].array)
             if amsgrad:
                 columns.append(state["max_exp_avg_sq"].array)
-            touched.append(p)
+            touched.append((p, state))
         for (dtype, step), arrays in batches.items():
             corrections = (1 - beta1**step, 1 - beta2**step)
             adam(arrays, flags, (*cells, *corrections), dtype=dtype, amsgrad=amsgrad)
-        for p in touched:
-            self.state[p]["step"] += 1
+        for p, state in touched:
+            state["step"] += 1
             p._touch()
 
 

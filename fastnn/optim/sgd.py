@@ -43,7 +43,7 @@ class SGD(Optimizer):
         cells = (float(group["lr"]), momentum, float(group["dampening"]), float(group["weight_decay"]))
         flags = (int(group["maximize"]),)
         # at its first step a parameter's momentum is its gradient, undampened
-        batches: dict[tuple[str, bool], list[Any]] = {}
+        batches: dict[tuple[Any, bool], list[Any]] = {}
         touched = []
         for p, gradient in trained(group):
             columns = [p.array, gradient]
@@ -54,7 +54,7 @@ class SGD(Optimizer):
                 if not started:
                     state["momentum_buffer"] = zeros_state(p)
                 columns.append(state["momentum_buffer"].array)
-            batches.setdefault((str(p.dtype), started), []).extend(columns)
+            batches.setdefault((p.array.dtype, started), []).extend(columns)
             touched.append(p)
         for (dtype, started), arrays in batches.items():
             sgd(

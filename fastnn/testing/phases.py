@@ -10,6 +10,7 @@ result = run(low, arrays)[y]
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -33,10 +34,16 @@ def lowering(arrays: Sequence[np.ndarray[Any, Any] | None]) -> Lowering:
 
 
 def aligned(nbytes: int) -> np.ndarray[Any, Any]:
-    """Uninitialised bytes at an address that is a multiple of 64, filled with a pattern that is NaN as a float."""
+    """Bytes at an address that is a multiple of 64, filled with a pattern that is NaN as a float."""
     raw = np.full(nbytes + ALIGNMENT, 0xFF, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + nbytes]
+
+
+@functools.cache
+def _scratch() -> np.ndarray[Any, Any]:
+    """One thread's scratch."""
+    return aligned(jit.SCRATCH_BYTES)
 
 
 class Execution:
@@ -58,7 +65,7 @@ class Execution:
         self.arrays = list(arrays)
         self.buffers = [aligned(s.nbytes) for s in low.storages[len(self.arrays) :]]
         self.cells = {name: np.array(value, np.float64) for name, value in (cells or {}).items()}
-        self.scratch = aligned(jit.SCRATCH_BYTES)
+        self.scratch = _scratch()
         self.phases = [(self._kernel(p), self._arguments(p), p) for p in low.phases]
 
     def _kernel(self, phase: Phase) -> Callable[..., None]:

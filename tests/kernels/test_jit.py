@@ -450,6 +450,31 @@ def test_a_failure_reaches_every_thread_that_waits(monkeypatch):
     assert jit._pending == {}
 
 
+def test_prefetching_compiles_in_the_background(package, empty):
+    script = """
+jit.prefetch([("faulty.good", {"value": 1}), ("faulty.raises", {}), ("probe.axpy", {"dtype": "float32"})])
+axpy("float32")
+assert run("faulty.good", value=1) == 1
+while threading.active_count() > 1: time.sleep(0.01)
+assert len(jit._addresses) == 2 and len(helpers()) <= 3
+jit.prefetch([("faulty.good", {"value": value}) for value in range(20)])  # ends with the process, silently
+"""
+    _run(package, empty, script)
+
+
+def test_waiting_for_another_process_has_an_end(package, empty):
+    script = """
+from fastnn._kernels import cache
+jit.PATIENCE = 0.3
+other = cache.Cache(cache.shared().directory)
+with other.claims([jit._file("faulty.good", jit.statics({"value": 1}))]):
+    start = time.monotonic()
+    assert run("faulty.good", value=1) == 1
+    assert time.monotonic() - start > 0.3
+"""
+    _run(package, empty, script)
+
+
 # --------------------------------------------------------------------------------------------------- executable memory
 
 
@@ -484,3 +509,4 @@ except jit.KernelsUnavailable as error:
 """
     assert "cannot be started" in _run(package, empty, script.format("/no/such/python"))
     assert "sys.executable" in _run(package, empty, script.format(""))
+    assert "does not start (exit status 1)" in _run(package, empty, script.format(shutil.which("false")))

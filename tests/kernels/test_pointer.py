@@ -7,7 +7,7 @@ SCRIPT = """
 import ctypes
 import numpy as np
 from fastnn._kernels import jit
-from fastnn._kernels.pointer import DTYPES, address_of, array, bits, cell, fma, load, pointer, store
+from fastnn._kernels.pointer import DTYPES, array, bits, cell, fma, load, pointer, store
 
 Kernel = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
 
@@ -42,7 +42,7 @@ def views():
                 x[i, j] *= np.float32(2)
         flat = array(args[0], 2 * args[1], "float32")
         flat[-1] = 100
-        room = array(address_of(scratch), 4, "float64")
+        room = array(scratch, 4, "float64")
         room[1:3] = 5
         room[3] = flat.size
     return body

@@ -18,7 +18,7 @@ import threadpoolctl
 import fastnn
 from fastnn._runtime import _fastnn_team as team
 
-controls = importlib.import_module("fastnn.threads")  # the package's attribute of that name is the context manager
+controls = importlib.import_module("fastnn._threads")
 NATIVE = Path(__file__).parents[1] / "native"
 HEADERS = Path(fastnn.__file__).parent / "_runtime"
 COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("c++") or shutil.which("clang++")
@@ -200,12 +200,8 @@ def script(library, body, **environ):
     head = f"""
         import ctypes, importlib, os, signal, sys, threading, time, warnings
         import numpy as np
-<<<<<<< .merge_file_Jojovo
-                from fastnn._runtime import _fastnn_team as team
-=======
         from fastnn._runtime import _fastnn_team as team
-        controls = importlib.import_module("fastnn.threads")
->>>>>>> .merge_file_XHAqpG
+        controls = importlib.import_module("fastnn._threads")
         loaded = ctypes.CDLL({str(library)!r})
         count_up, dawdle = (ctypes.cast(f, ctypes.c_void_p).value for f in (loaded.count_up, loaded.dawdle))
         def run(work={LARGE}):

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 from numba import types
-from numba.extending import intrinsic
 
 from fastnn._kernels.emit import I64, Value, Vectors
-from fastnn._kernels.jit import inline, kernel
+from fastnn._kernels.jit import inline, intrinsic, kernel
 from fastnn._kernels.pointer import pointer
+
+# Rows of B that are copied at a time, past all panels of a chunk: long runs, few pages.
+ROWS_AT_ONCE = 8
 
 
 @kernel
@@ -22,11 +24,12 @@ def panels(dtype: str, width: int) -> Any:
     """Compile the packing for an element type and a vector width in bytes.
 
     args: addresses of B and of the panels; n, k; distance in elements between B's columns and between its rows;
-    columns of a panel; panels of a chunk.
+    columns of a panel; panels and rows of B in a chunk.
     """
     size = np.dtype(dtype).itemsize
     lanes = width // size
     whole, edge = _transposer(size, width, False), _transposer(size, width, True)
+    move = mover(size, width)
 
     @inline
     def transpose(to: Any, b: Any, n: Any, k: Any, b_column: Any, panel: Any) -> None:
@@ -40,43 +43,51 @@ def panels(dtype: str, width: int) -> Any:
                     edge(target, panel * size, source, b_column, min(lanes, n - j), min(lanes, k - k0))
 
     @inline
-    def copy(to: Any, b: Any, n: Any, k: Any, b_column: Any, b_row: Any, panel: Any) -> None:
-        """A panel, row by row."""
+    def copy(to: Any, b: Any, n: Any, k: Any, b_row: Any, panel: Any) -> None:
+        """Some rows of a panel whose columns lie side by side."""
+        whole_columns = n // lanes * lanes
+        for p in range(k):
+            target, source = to + p * panel * size, b + p * b_row
+            for j in range(0, whole_columns, lanes):
+                move(target + j * size, source + j * size, lanes)
+            for j in range(whole_columns, panel, lanes):
+                move(target + j * size, source + j * size, max(0, n - j))
+
+    @inline
+    def gather(to: Any, b: Any, n: Any, k: Any, b_column: Any, b_row: Any, panel: Any) -> None:
+        """Some rows of a panel that lies anyhow."""
         for p in range(k):
             target = pointer(to + p * panel * size, dtype)
-            if b_column == size:
-                source = pointer(b + p * b_row, dtype)
-                for j in range(n):
-                    target[j] = source[j]
-            else:
-                for j in range(n):
-                    target[j] = pointer(b + p * b_row + j * b_column, dtype)[0]
+            for j in range(n):
+                target[j] = pointer(b + p * b_row + j * b_column, dtype)[0]
             for j in range(n, panel):
                 target[j] = 0
 
     def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
         b, to, n, k = args[0], args[1], args[2], args[3]
-        b_column, b_row, panel, group = args[4] * size, args[5] * size, args[6], args[7]
+        b_column, b_row, panel = args[4] * size, args[5] * size, args[6]
+        columns, rows = args[7] * panel, args[8]
+        down = (k + rows - 1) // rows
         for chunk in range(first, last):
-            column0 = chunk * group * panel
-            column1 = min(n, column0 + group * panel)
+            column0, row0 = chunk // down * columns, chunk % down * rows
+            row1, panels = min(k, row0 + rows), (min(n, column0 + columns) - column0 + panel - 1) // panel
             if b_row == size:
-                for p in range((column1 - column0 + panel - 1) // panel):
+                for p in range(panels):
                     j = column0 + p * panel
-                    transpose(to + j * k * size, b + j * b_column, min(panel, n - j), k, b_column, panel)
+                    target, source = to + (j * k + row0 * panel) * size, b + j * b_column + row0 * b_row
+                    transpose(target, source, min(panel, n - j), row1 - row0, b_column, panel)
             else:
-                # some rows at a time, past all panels of the chunk: long runs in B, few pages
-                for k0 in range(0, k, ROWS_AT_ONCE):
-                    rows = min(ROWS_AT_ONCE, k - k0)
-                    for p in range((column1 - column0 + panel - 1) // panel):
+                for k0 in range(row0, row1, ROWS_AT_ONCE):
+                    some = min(ROWS_AT_ONCE, row1 - k0)
+                    for p in range(panels):
                         j = column0 + p * panel
                         target, source = to + (j * k + k0 * panel) * size, b + j * b_column + k0 * b_row
-                        copy(target, source, min(panel, n - j), rows, b_column, b_row, panel)
+                        if b_column == size:
+                            copy(target, source, min(panel, n - j), some, b_row, panel)
+                        else:
+                            gather(target, source, min(panel, n - j), some, b_column, b_row, panel)
 
     return body
-
-
-ROWS_AT_ONCE = 8
 
 
 def _transposer(size: int, width: int, edge: bool) -> Any:
@@ -112,3 +123,18 @@ def _transposer(size: int, width: int, edge: bool) -> Any:
         return types.void(*[types.int64] * 6), codegen
 
     return transpose
+
+
+def mover(size: int, width: int) -> Any:
+    """``move(to, source, count)``: a vector of which `count` elements are read and the others become zero."""
+
+    @intrinsic
+    def move(typing: Any, to: Any, source: Any, count: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            v = Vectors(builder, size, width)
+            v.store(v.load(v.pointer(args[1]), v.mask(args[2])), v.pointer(args[0]))
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, types.int64), codegen
+
+    return move

@@ -80,14 +80,13 @@ def _append(
     height, vectors = tiles.choose(m, n, lanes)
     panel = vectors * lanes
     b_step, b_panel = b.strides[0], panel
-    packed = k > 0 and table.pack_b(tiles, m, n, k, size, _unit(b, 1))
+    packed = k > 0 and table.pack_first(tiles, n, size, _unit(b, 1))
     if packed:
         b = _pack(low, b, panel, tiles.width)
         b_step, b_panel = panel, k * panel
-    cut = table.cut(m, n, k, size, panel, height, a.strides, packed)
-    by_tile = extra is None or (
-        _unit(extra, 1) and (epilogue.tile == table.GATE or extra.strides[0] == 0 or m == 1)
-    )
+    nanoseconds = table.work(m, n, k, lanes)
+    cut = table.cut(m, n, k, size, panel, height, a.strides, packed, cpu.caches().l2, nanoseconds)
+    by_tile = extra is None or (_unit(extra, 1) and (epilogue.tile == table.GATE or extra.strides[0] == 0 or m == 1))
     low.phase(
         "matmul.product.product",
         [
@@ -103,10 +102,10 @@ def _append(
             *((epilogue.tile, 0) if by_tile else (table.NONE, epilogue.second)),
             int(accumulate),
             *(cut.rows, cut.columns, cut.block),
-            *(vectors, height, cut.pack_a),
+            *(cut.stretch, vectors, height, cut.pack_a, int(cut.pack_b)),
         ],
         chunks=-(-m // cut.rows) * -(-n // cut.columns),
-        work=table.work(m, n, k, size, lanes),
+        work=nanoseconds,
         block=cut.rows * n if cut.columns >= n and c.contiguous else 0,
         dtype=c.dtype,
         width=tiles.width,
@@ -120,14 +119,14 @@ def _pack(low: Lowering, b: Array, panel: int, width: int) -> Array:
     count = -(-n // panel)
     panels = low.temporary((count * k * panel,), b.dtype)
     work = k * n * b.itemsize * table.PACK_NS_A_BYTE
-    chunks = min(count, table.MOST_CHUNKS, max(1, round(work / table.CHUNK_NS)))
-    group = -(-count // chunks)
+    group, rows = table.pack_cut(count, k, work)
+    down = -(-k // rows)
     low.phase(
         "matmul.pack.panels",
-        [reads(b), writes(panels), n, k, b.strides[1], b.strides[0], panel, group],
-        chunks=-(-count // group),
+        [reads(b), writes(panels), n, k, b.strides[1], b.strides[0], panel, group, rows],
+        chunks=-(-count // group) * down,
         work=work,
-        block=group * k * panel,
+        block=group * k * panel if down == 1 else 0,
         dtype=b.dtype,
         width=width,
     )

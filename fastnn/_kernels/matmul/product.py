@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
-from fastnn._kernels.emit import I64, POINTER
-from fastnn._kernels.jit import inline, kernel
+from fastnn._kernels.emit import POINTER
+from fastnn._kernels.jit import inline, intrinsic, kernel
 from fastnn._kernels.matmul import tile
-from fastnn._kernels.matmul.table import ADD, CUT, PACK_COLUMNS, PACK_ROWS, SHUT, Tiles
+from fastnn._kernels.matmul.pack import mover
+from fastnn._kernels.matmul.table import ADD, CUT, PACK_COLUMNS, PACK_ROWS, ROOM_A, SHUT, Tiles
 from fastnn._kernels.pointer import pointer
 
 
@@ -31,7 +31,8 @@ def product(dtype: str, width: int, registers: int) -> Any:
 
     args: addresses of A, B, C, E; m, n, k; strides in elements: A's rows and columns, B's rows and panels, C's rows,
     E's rows and columns; the tile's epilogue; the second pass; whether C is added to; rows and columns of a chunk;
-    k of a block; vectors of a panel; most rows of a tile; how A is packed. `plan.py` chooses them.
+    k and columns of a block; vectors of a panel; most rows of a tile; how A is packed; whether B is packed here.
+    `plan.py` chooses them.
     """
     size = np.dtype(dtype).itemsize
     tiles = Tiles(width, registers)
@@ -40,6 +41,7 @@ def product(dtype: str, width: int, registers: int) -> Any:
     call_tile = _caller(size, tiles)
     pack_rows, pack_columns = _packers(dtype)
     second_pass = _second_pass(dtype)
+    pack_panels = _panel_packer(size, width)
 
     def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
         a, b, c, e = args[0], args[1], args[2], args[3]
@@ -48,74 +50,84 @@ def product(dtype: str, width: int, registers: int) -> Any:
         c_row, e_row, e_column = args[11] * size, args[12] * size, args[13] * size
         final, after, accumulate = args[14], args[15], args[16]
         chunk_rows, chunk_columns, block = args[17], args[18], args[19]
-        panel = args[20] * lanes
-        tallest, pack = args[21], args[22]
+        stretch, panel = args[20], args[21] * lanes
+        tallest, pack, local = args[22], args[23], args[24]
         room = scratch
-        down = max(1, (m + chunk_rows - 1) // chunk_rows)
-        for chunk in range(first, last):
-            column0 = chunk // down * chunk_columns
-            column1 = min(n, column0 + chunk_columns)
-            row0 = chunk % down * chunk_rows
-            rows = min(m, row0 + chunk_rows) - row0
-            count = (rows + tallest - 1) // tallest
-            height = rows // count
-            tall = rows - height * count  # as many tiles have one row more
-            k0 = 0
-            while True:
-                k1 = min(k, k0 + block)
-                epilogue = final if k1 == k else 0
-                old = 1 if k0 > 0 else accumulate
-                i = row0
-                for t in range(count):
-                    h = height + 1 if t < tall else height
-                    tile_a, tile_row, tile_step = a + i * a_row + k0 * a_step, a_row, a_step
-                    if pack == PACK_ROWS:
-                        tile_row, tile_step = block * size + 64, size
-                        pack_rows(room, tile_row, tile_a, a_row, a_step, h, k1 - k0)
-                        tile_a = room
-                    elif pack == PACK_COLUMNS:
-                        tile_row, tile_step = size, packed_step
-                        pack_columns(room, tile_step, tile_a, a_row, a_step, h, k1 - k0)
-                        tile_a = room
-                    j = column0
-                    while j < column1:
-                        tile_b = b + j // panel * b_panel + k0 * b_step
-                        end = min(panel, column1 - j)
-                        q = 0
-                        while q < end:
-                            left = (end - q + lanes - 1) // lanes
-                            which = 3 if left >= 8 else 2 if left >= 4 else left - 1 if left < 3 else 1
-                            used = min(end - q, lanes << which)
-                            place = c + i * c_row + (j + q) * size
-                            place_next = place + used * size
-                            if j + q + used >= column1:
-                                place_next = c + (i + h) * c_row + column0 * size
-                            call_tile(
-                                (h - 1) * 4 + which,
-                                k1 - k0,
-                                tile_a,
-                                tile_row,
-                                tile_step,
-                                tile_b + q * size,
-                                b_step,
-                                place,
-                                c_row,
-                                used - (lanes << which) + lanes,
-                                old,
-                                epilogue,
-                                e + i * e_row + (j + q) * size,
-                                e_row,
-                                place_next,
-                            )
-                            q += used
-                        j += end
-                    if after and k1 == k:
-                        place, other = c + i * c_row + column0 * size, e + i * e_row + column0 * e_column
-                        second_pass(after, place, c_row, other, e_row, e_column, h, column1 - column0)
-                    i += h
-                k0 = k1
-                if k0 >= k:
-                    break
+        room_b = room + ROOM_A
+        down = (m + chunk_rows - 1) // chunk_rows
+        chunk = first
+        while chunk < last:
+            # neighbouring chunks become one block: whole columns of chunks, or the rest of a column
+            across, above = chunk // down, chunk % down
+            whole = (last - chunk) // down if above == 0 else 0
+            together = whole * down if whole > 0 else min(down - above, last - chunk)
+            chunk += together
+            row0, row1 = (0, m) if whole > 0 else (above * chunk_rows, min(m, (above + together) * chunk_rows))
+            column0, column1 = across * chunk_columns, min(n, (across + max(1, whole)) * chunk_columns)
+            count = (row1 - row0 + tallest - 1) // tallest
+            height = (row1 - row0) // count
+            tall = row1 - row0 - height * count  # as many tiles have one row more
+            while column0 < column1:
+                edge = min(column1, column0 + stretch)
+                k0 = 0
+                while True:
+                    k1 = min(k, k0 + block)
+                    epilogue = final if k1 == k else 0
+                    old = 1 if k0 > 0 else accumulate
+                    block_b, row_b, panel_b = b + column0 // panel * b_panel + k0 * b_step, b_step, b_panel
+                    if local:
+                        pack_panels(room_b, block_b, edge - column0, k1 - k0, b_step, panel)
+                        block_b, row_b, panel_b = room_b, panel * size, (k1 - k0) * panel * size
+                    i = row0
+                    for t in range(count):
+                        h = height + 1 if t < tall else height
+                        tile_a, tile_row, tile_step = a + i * a_row + k0 * a_step, a_row, a_step
+                        if pack == PACK_ROWS:
+                            tile_row, tile_step = (k1 - k0) * size + 64, size
+                            pack_rows(room, tile_row, tile_a, a_row, a_step, h, k1 - k0)
+                            tile_a = room
+                        elif pack == PACK_COLUMNS:
+                            tile_row, tile_step = size, packed_step
+                            pack_columns(room, tile_step, tile_a, a_row, a_step, h, k1 - k0)
+                            tile_a = room
+                        for p in range((edge - column0 + panel - 1) // panel):
+                            j = column0 + p * panel
+                            end = min(panel, edge - j)
+                            q = 0
+                            while q < end:
+                                left = (end - q + lanes - 1) // lanes
+                                which = 3 if left >= 8 else 2 if left >= 4 else left - 1 if left < 3 else 1
+                                used = min(end - q, lanes << which)
+                                place = c + i * c_row + (j + q) * size
+                                place_next = place + used * size
+                                if j + q + used >= edge:
+                                    place_next = c + (i + h) * c_row + column0 * size
+                                call_tile(
+                                    (h - 1) * 4 + which,
+                                    k1 - k0,
+                                    tile_a,
+                                    tile_row,
+                                    tile_step,
+                                    block_b + p * panel_b + q * size,
+                                    row_b,
+                                    place,
+                                    c_row,
+                                    used - (lanes << which) + lanes,
+                                    old,
+                                    epilogue,
+                                    e + i * e_row + (j + q) * size,
+                                    e_row,
+                                    place_next,
+                                )
+                                q += used
+                        if after and k1 == k:
+                            place, other = c + i * c_row + column0 * size, e + i * e_row + column0 * e_column
+                            second_pass(after, place, c_row, other, e_row, e_column, h, edge - column0)
+                        i += h
+                    k0 = k1
+                    if k0 >= k:
+                        break
+                column0 = edge
 
     return body
 
@@ -205,9 +217,7 @@ def _second_pass(dtype: str) -> Any:
     zero = np.dtype(dtype).type(0)
 
     @inline
-    def second_pass(
-        after: Any, c: Any, c_row: Any, e: Any, e_row: Any, e_column: Any, rows: Any, columns: Any
-    ) -> None:
+    def second_pass(after: Any, c: Any, c_row: Any, e: Any, e_row: Any, e_column: Any, rows: Any, columns: Any) -> None:
         for i in range(rows):
             row = pointer(c + i * c_row, dtype)
             for j in range(columns):
@@ -221,3 +231,20 @@ def _second_pass(dtype: str) -> Any:
                 row[j] = x
 
     return second_pass
+
+
+def _panel_packer(size: int, width: int) -> Any:
+    """Copy a block of B, whose columns lie side by side, into panels in scratch."""
+    move, lanes = mover(size, width), width // size
+
+    @inline
+    def pack_panels(to: Any, b: Any, n: Any, k: Any, b_row: Any, panel: Any) -> None:
+        for k0 in range(0, k, 8):
+            some = min(8, k - k0)
+            for p in range((n + panel - 1) // panel):
+                for r in range(k0, k0 + some):
+                    target, source = to + (p * k + r) * panel * size, b + r * b_row + p * panel * size
+                    for j in range(0, panel, lanes):
+                        move(target + j * size, source + j * size, max(0, min(lanes, n - p * panel - j)))
+
+    return pack_panels

@@ -16,6 +16,8 @@ ADD, CUT, SHUT = 1, 2, 4
 
 # How the rows of A that a tile reads are copied to scratch first: not at all, or in the direction in which they lie.
 PACK_NONE, PACK_ROWS, PACK_COLUMNS = range(3)
+# Bytes of a thread's scratch, and of its part for a tile's rows of A; the rest is for a block of B.
+SCRATCH, ROOM_A = 1 << 20, 128 << 10
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Tiles:
     @property
     def heights(self) -> dict[int, int]:
         """For each number of vectors side by side, the most rows whose accumulators leave room in the registers."""
-        return {1: 12, 2: 12, 4: 6, 8: 3} if self.registers >= 32 else {1: 6, 2: 6, 4: 2, 8: 1}
+        return {1: 14, 2: 14, 4: 6, 8: 3} if self.registers >= 32 else {1: 6, 2: 6, 4: 2, 8: 1}
 
     @property
     def tallest(self) -> int:
@@ -78,29 +80,33 @@ class Tiles:
         return self.heights[vectors], vectors
 
 
-# Nanoseconds of work that a chunk should have, and how many chunks serve up to 16 threads.
-CHUNK_NS = 10_000
-MOST_CHUNKS = 64
-# k of a block of a product whose operands are packed.
-BLOCK = 384
-# Cost of packing, and FMAs of one lane in a nanosecond.
-PACK_NS_A_BYTE = 0.1
-LANE_FMAS_A_NS = 4.5
+# Nanoseconds of work in a chunk: of a small product, and of a large one, whose chunks each read A and B again.
+SMALL_CHUNK_NS, LARGE_CHUNK_NS = 8_000, 800_000
+# How many chunks serve up to 16 threads, and how many a large product may have.
+ENOUGH_CHUNKS, MOST_CHUNKS = 16, 64
+# k of a block whose operands are packed.
+BLOCK = 352
+# Cost of packing, and FMAs of a vector in a nanosecond.
+PACK_NS_A_BYTE = 0.12
+VECTOR_FMAS_A_NS = 4.5
+# B is copied into panels of its own from this many rows of A on.
+PACKING_ROWS = 40
 
 
-def work(m: int, n: int, k: int, size: int, lanes: int) -> float:
+def work(m: int, n: int, k: int, lanes: int) -> float:
     """Nanoseconds of a product on one thread, roughly."""
-    whole = -(-n // lanes) * lanes
-    return m * whole * k / (lanes * LANE_FMAS_A_NS) + m * n * size / 20 + 50
+    return m * -(-n // lanes) * (k / VECTOR_FMAS_A_NS + 1) + 50
 
 
-def pack_b(tiles: Tiles, m: int, n: int, k: int, size: int, rows_contiguous: bool) -> bool:
-    """Whether to copy B into panels: where it lies badly, or is read often and too large to stay in the cache."""
-    lanes = tiles.width // size
-    if not rows_contiguous or (not tiles.masks and n % lanes):
-        return True
-    limit = 800_000 if tiles.registers >= 32 else 120_000
-    return m >= 40 and k * n * size > limit
+def chunks_wanted(nanoseconds: float) -> int:
+    """How many chunks a phase of some length should have."""
+    few = min(ENOUGH_CHUNKS, nanoseconds / SMALL_CHUNK_NS)
+    return max(1, int(max(few, min(MOST_CHUNKS, nanoseconds / LARGE_CHUNK_NS))))
+
+
+def pack_first(tiles: Tiles, n: int, size: int, rows_contiguous: bool) -> bool:
+    """Whether a phase of its own must copy B into panels: where no tile can read it as it lies."""
+    return not rows_contiguous or (not tiles.masks and n % (tiles.width // size) != 0)
 
 
 @dataclass(frozen=True)
@@ -110,41 +116,71 @@ class Cut:
     Attributes
     ----------
     rows, columns : of C in a chunk; columns are a multiple of the panel.
-    block : k of a block.
+    block, stretch : k and columns of a block, which a thread goes through at a time.
     pack_a : how a tile's rows of A are packed.
+    pack_b : whether each block of B is packed into scratch.
     """
 
     rows: int
     columns: int
     block: int
+    stretch: int
     pack_a: int
+    pack_b: bool = False
 
 
 def cut(
-    m: int, n: int, k: int, size: int, panel: int, height: int, a_strides: tuple[int, ...], packed: bool
+    m: int,
+    n: int,
+    k: int,
+    size: int,
+    panel: int,
+    height: int,
+    a_strides: tuple[int, ...],
+    packed: bool,
+    l2: int,
+    nanoseconds: float,
 ) -> Cut:
-    """Choose chunks, blocks of k and the packing of A."""
-    wanted = min(MOST_CHUNKS, max(1, int(work(m, n, k, size, 64 // size) / CHUNK_NS)))
+    """Choose chunks, blocks and packing for a product in tiles of `height` x `panel`.
+
+    `packed` says that B lies in panels already; `l2` is the size of the second-level cache in bytes.
+    """
+    rows, columns = _chunk(m, n, panel, height, chunks_wanted(nanoseconds))
+    # B is read once for each tile's rows: from the second-level cache, if a block fits into a part of it
+    pack_b = not packed and m >= PACKING_ROWS and k * n * size > l2 // 2
+    far = a_strides[1] == 1 and a_strides[0] * size % 2048 == 0 and k * size >= 2048
+    pack_a = PACK_NONE
+    if m >= 8 and n >= 2 * panel and (pack_b or packed or far or 1 not in a_strides):
+        pack_a = PACK_COLUMNS if a_strides[0] == 1 else PACK_ROWS
+    block, stretch = max(1, k), -(-n // panel) * panel
+    if pack_b or packed or pack_a:
+        blocks = -(-block // BLOCK)
+        block = -(-block // (blocks * 16)) * 16
+        room = min(l2 * 3 // 8, SCRATCH - ROOM_A) // (block * panel * size)
+        parts = -(-stretch // (max(1, room) * panel))
+        stretch = -(-stretch // (parts * panel)) * panel
+    return Cut(rows, columns, block, stretch, pack_a, pack_b)
+
+
+def _chunk(m: int, n: int, panel: int, height: int, wanted: int) -> tuple[int, int]:
+    """Rows and columns of a chunk, for about as many chunks as wanted."""
     panels, strips = -(-n // panel), -(-m // height)
     best = (float("inf"), 1, 1)
     for across in range(1, min(panels, wanted) + 1):
         down = min(strips, -(-wanted // across))
-        columns, rows = -(-panels // across), -(-strips // down)
-        # A is read once for each column of chunks, B once for each row; ragged chunks leave threads idle
-        ragged = columns * across / panels * rows * down / strips
-        too_few = wanted / min(wanted, across * down)
-        cost = (m * across + 2 * n * down) * ragged * too_few
-        best = min(best, (cost, across, down))
+        # A is read once for each column of chunks, B once for each row, which also leaves a weight's columns with
+        # more than one thread; ragged chunks leave threads idle
+        ragged = -(-panels // across) * across / panels * -(-strips // down) * down / strips
+        missing = wanted / min(wanted, across * down)
+        best = min(best, ((m * across + 2 * n * down) * ragged * missing, across, down))
     _, across, down = best
-    columns = -(-panels // across) * panel
     rows = -(-strips // down) * height if strips >= 4 * down else -(-m // down)
-    far = a_strides[1] == 1 and a_strides[0] * size % 2048 == 0 and k * size >= 2048
-    wide = columns >= 8 * panel and packed
-    pack_a = PACK_NONE
-    if wide or (far and columns >= 2 * panel and m >= 8) or 1 not in a_strides:
-        pack_a = PACK_COLUMNS if a_strides[0] == 1 else PACK_ROWS
-    block = max(1, k)
-    if packed or pack_a:
-        blocks = -(-block // BLOCK)
-        block = -(-block // (blocks * 16)) * 16
-    return Cut(rows, columns, block, pack_a)
+    return rows, -(-panels // across) * panel
+
+
+def pack_cut(panels: int, k: int, nanoseconds: float) -> tuple[int, int]:
+    """Panels and rows of a chunk of the packing phase: runs of at least a few panels, which memory serves better."""
+    wanted = chunks_wanted(nanoseconds)
+    across = max(1, min(wanted, panels // 8))
+    down = min(-(-wanted // across), max(1, k // 64))
+    return -(-panels // across), -(-k // (down * 16)) * 16

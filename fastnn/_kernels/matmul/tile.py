@@ -18,12 +18,17 @@ from fastnn._kernels.matmul.table import BIAS, GATE, NONE, RELU
 # The arguments of a tile, addresses as pointers, distances in bytes, the rest int64: k; A, from row to row and from
 # column to column; B, from row to row; C, from row to row; columns of the last vector; whether the sums start from C;
 # what to do before storing, with E (a row to add, or an array like C that gates); where the next tile of C lies.
-ARGUMENTS = tuple("k a a_row a_step b b_step c c_row last accumulate epilogue e e_row c_next".split())
+ARGUMENTS = (
+    *("k", "a", "a_row", "a_step", "b", "b_step"),
+    *("c", "c_row", "last", "accumulate", "epilogue", "e", "e_row", "c_next"),
+)
 POINTERS = {"a", "b", "c", "e", "c_next"}
 TYPE = ir.FunctionType(ir.VoidType(), [POINTER if name in POINTERS else I64 for name in ARGUMENTS])
 
 # Rows of A that share a moving pointer: x86 adds one, two or four times a register to an address.
 ROWS_PER_POINTER = 3
+# How many rows of B ahead of the present one are asked for: B streams from the second-level cache.
+PREFETCH = 4
 
 
 def define_tile(module: ir.Module, size: int, width: int, rows: int, vectors: int, masks: bool = True) -> ir.Function:
@@ -113,9 +118,10 @@ class _Tile:
         rows_a = [b.phi(POINTER) for _ in starts]
         accumulators = [b.phi(v.type) for _ in sums]
         new = list(accumulators)
-        vectors = [
-            v.load(v.at(row_b, q * v.width), self.edge(q) if self.masks else None) for q in range(self.vectors)
-        ]
+        vectors = [v.load(v.at(row_b, q * v.width), self.edge(q) if self.masks else None) for q in range(self.vectors)]
+        ahead = v.at(row_b, b.mul(args["b_step"], I64(PREFETCH)))
+        for q in range(self.vectors):
+            v.prefetch(v.at(ahead, q * v.width))
         moving = [v.opaque(p) for p in rows_a]
         for m in range(self.rows):
             skip = m % ROWS_PER_POINTER
@@ -127,9 +133,7 @@ class _Tile:
                 new[i] = v.fma(element, vectors[q], new[i])
         then = b.sub(left, I64(1))
         moves = [(left, args["k"], then), (row_b, args["b"], v.at(row_b, args["b_step"]))]
-        moves += [
-            (p, s, v.at(q, args["a_step"])) for p, s, q in zip(rows_a, starts, moving, strict=True)
-        ]
+        moves += [(p, s, v.at(q, args["a_step"])) for p, s, q in zip(rows_a, starts, moving, strict=True)]
         moves += zip(accumulators, sums, new, strict=True)
         for phi, at_first, next_time in moves:
             phi.add_incoming(at_first, before)
