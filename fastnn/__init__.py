@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 try:
-    from fastnn._runtime import _fastnn_team  # noqa: F401
+    import fastnn._runtime._fastnn_team
 except ModuleNotFoundError as error:
     if error.name != "fastnn._runtime._fastnn_team":
         raise
@@ -23,12 +23,12 @@ except ModuleNotFoundError as error:
 import numpy as _np
 
 from fastnn import autograd, ops
-from fastnn._runtime.tensor import is_grad_enabled
-from fastnn.autograd import enable_grad, inference_mode, no_grad, set_grad_enabled
 from fastnn._backend import backend, use_backend
+from fastnn._runtime.tensor import is_grad_enabled
+from fastnn._threads import get_num_threads, set_num_threads, threads
+from fastnn.autograd import enable_grad, inference_mode, no_grad, set_grad_enabled
 from fastnn.errors import DTypeError, GraphError, ShapeError
 from fastnn.tensor import Tensor, as_tensor, from_dlpack, from_numpy, tensor
-from fastnn._threads import get_num_threads, set_num_threads, threads
 
 if TYPE_CHECKING:
     from fastnn import data, nn, optim, random, testing

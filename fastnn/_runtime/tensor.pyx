@@ -671,7 +671,7 @@ cdef object run_hooks(hooks, cnp.ndarray gradient):
                 raise TypeError(f"a gradient hook must return a Tensor or None, got {type(changed).__name__}")
             if changed.shape != tensor.shape:
                 raise ShapeError(f"a gradient hook must keep the shape {tensor.shape}, got {changed.shape}")
-            gradient = as_array((<TensorBase>changed).array)
+            gradient = as_array(np.asarray((<TensorBase>changed).array, dtype=gradient.dtype))
     return gradient
 
 
@@ -713,7 +713,7 @@ def run_backward(list roots, list gradients, bint retain_graph, list targets=Non
         for root, value in zip(roots, gradients):
             tensor = <TensorBase>root
             _send(pending, heap, leaves, tensor if tensor._node is None else tensor._node, tensor._output,
-                  <cnp.ndarray>value, False)
+                  as_array(value), False)
         while heap:
             node = <Node>heapq.heappop(heap)[1]
             slot = <_Pending>pending.pop(node)

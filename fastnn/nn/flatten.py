@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastnn.nn.module import Module
-from fastnn.tensor import Tensor
+from fastnn.tensor import Tensor, as_tensor
 
 
 class Flatten(Module):
@@ -14,9 +16,9 @@ class Flatten(Module):
         self.start_dim = start_dim
         self.end_dim = end_dim
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Flatten a Tensor."""
-        return input.flatten(self.start_dim, self.end_dim)
+    def forward(self, input: Any) -> Tensor:
+        """Flatten a Tensor or an array."""
+        return as_tensor(input).flatten(self.start_dim, self.end_dim)
 
     def extra_repr(self) -> str:
         """The axes."""

@@ -7,7 +7,7 @@ from typing import Any
 from fastnn import ops
 from fastnn.errors import ShapeError
 from fastnn.ops import linear
-from fastnn.tensor import Tensor
+from fastnn.tensor import Tensor, as_tensor
 
 
 def relu(input: Any, inplace: bool = False) -> Tensor:
@@ -81,12 +81,14 @@ def cross_entropy(
     if ndim == 2:
         return ops.cross_entropy(input, target, weight, reduction, ignore_index, label_smoothing)
     if ndim == 1:
+        input, target = as_tensor(input), as_tensor(target)
         loss = ops.cross_entropy(
             input.reshape(1, -1), target.reshape(1), weight, reduction, ignore_index, label_smoothing
         )
         return loss.reshape(()) if reduction == "none" else loss
     if ndim == 0:
         raise ShapeError(f"cross_entropy: input must have at least 1 axis, (N, C) or (C), got {input.shape}")
+    input, target = as_tensor(input), as_tensor(target)
     # classes last, positions joined
     moved = input.permute(0, *range(2, ndim), 1)
     if tuple(target.shape) != moved.shape[:-1]:

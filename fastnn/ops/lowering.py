@@ -81,9 +81,11 @@ class Array:
             strides.append(stride if own == wanted and own != 1 else 0)
         return replace(self, shape=tuple(shape), strides=tuple(strides))
 
-    def rows(self, columns: int | None = None) -> Array | None:
+    def rows(self) -> Array | None:
         """All axes but the last joined into one, without a copy; None where the strides do not allow it."""
         last = (self.shape[-1:], self.strides[-1:]) if self.ndim else ((1,), (1,))
+        if self.size == 0:
+            return replace(self, shape=(math.prod(self.shape[:-1]), *last[0]), strides=(last[0][0], 1))
         joined = join_axes(self.shape[:-1], [self.strides[:-1]])
         if len(joined[0]) > 1:
             return None

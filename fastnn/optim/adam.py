@@ -44,6 +44,10 @@ class Adam(Optimizer):
             },
         )  # fmt: skip
 
+    def _kernels(self) -> list[tuple[str, dict[str, Any]]]:
+        dtype = self.param_groups[0]["params"][0].dtype.name
+        return [("optimizer.adam", {"dtype": dtype, "amsgrad": bool(self.defaults["amsgrad"])})]
+
     def _update(self, group: dict[str, Any]) -> None:
         amsgrad = bool(group["amsgrad"])
         beta1, beta2 = (float(beta) for beta in group["betas"])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._runtime.tensor import TensorBase, dense_copy, dense_zeros, set_grad_enabled_now
+from fastnn.ops.prefetch import prefetch_training
 from fastnn.tensor import Tensor, from_numpy, tensor
 
 Closure = Callable[[], Any]
@@ -36,6 +37,11 @@ class Optimizer:
             groups = [{"params": groups}]
         for group in groups:
             self.add_param_group(group)
+        prefetch_training(self.param_groups[0]["params"][0].dtype.name, *self._kernels())
+
+    def _kernels(self) -> list[tuple[str, dict[str, Any]]]:
+        """The kernels that `step` will need, with their static parameters."""
+        return []
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyper-parameters of their own; what is not given is the default."""

@@ -38,6 +38,11 @@ class SGD(Optimizer):
             },
         )  # fmt: skip
 
+    def _kernels(self) -> list[tuple[str, dict[str, Any]]]:
+        dtype = self.param_groups[0]["params"][0].dtype.name
+        options = {"momentum": bool(self.defaults["momentum"]), "nesterov": bool(self.defaults["nesterov"])}
+        return [("optimizer.sgd", {"dtype": dtype, **options})]
+
     def _update(self, group: dict[str, Any]) -> None:
         momentum = float(group["momentum"])
         cells = (float(group["lr"]), momentum, float(group["dampening"]), float(group["weight_decay"]))
