@@ -1,9 +1,9 @@
 """Functions of elements: any strides, broadcasting, one kernel for each function and dtype.
 
 A. Layout. Operands come as up to 32 axes with strides in elements. The innermost axis runs in vectors: an operand
-   that is contiguous along it is read in place; one with stride 0 is spread over one vector first and read again and
-   again; any other is gathered into scratch, a block at a time. So flat, scalar, broadcast and strided calls share
-   one loop, and a call over contiguous arrays is one run of it.
+   that is contiguous along it is read in place; one with stride 0 is spread over a pair of vectors first and read
+   again and again; any other is gathered into scratch, a block at a time. So flat, scalar, broadcast and strided
+   calls share one loop, and a call over contiguous arrays is one run of it.
 B. Chunks are blocks of `args[BLOCK]` elements of the result in C order. Elements do not depend on each other, so
    chunking never changes bits.
 C. A result may lie exactly where an operand does (``y += x`` is ``add`` with the result on its first operand).
@@ -18,9 +18,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from fastnn._kernels import functions as f
-from fastnn._kernels.jit import inline, kernel
-from fastnn._kernels.pointer import cell, pointer
-from fastnn._kernels.vector import ITEMSIZES, VECTOR_BYTES, Value, move, outlined, sweep
+from fastnn._kernels.control import Code, Words, smaller, traced
+from fastnn._kernels.jit import kernel
+from fastnn._kernels.vector import ELEMENTS, ITEMSIZES, VECTOR_BYTES, Value, select, sweep_loop
 
 
 class Row(NamedTuple):
@@ -59,89 +59,9 @@ TABLE: dict[str, Row] = {
     "greater_equal": Row(2, lambda x, y: x.compare(">=", y), "bool"),
 }
 
-# Scratch: int64 words, then the cells' numbers, then for every array a block of STAGED elements.
-# The words: the sweep's table; how many arrays, sizes of an element; done, stop, position along the innermost axis,
-# longest run; the index along each axis; each array's address now.
-ARRAYS, SIZE, RESULT_SIZE, DONE, STOP, POSITION, LONGEST, INDEX, CURRENT = 16, 17, 18, 19, 20, 21, 22, 32, 64
-NUMBERS = 1024
-BLOCKS = 2048
+# Scratch: int64 words (the index along each axis), then for every array a block of STAGED elements.
 STAGED = 512
-
-
-@inline
-def begin(words: Any, args: Any, first: Any, last: Any) -> None:
-    """Place the odometer on the first element of the chunks."""
-    outlined()
-    arrays, size, result_size = words[ARRAYS], words[SIZE], words[RESULT_SIZE]
-    done = first * args[arrays + 1]
-    ndim = args[arrays + 2]
-    shape = arrays + 3
-    inner = ndim - 1
-    words[DONE] = done
-    words[STOP] = min(args[arrays], last * args[arrays + 1])
-    words[LONGEST] = args[shape + inner]
-    for k in range(arrays):
-        words[CURRENT + k] = args[k]
-        step = args[shape + ndim + k * ndim + inner]
-        if step != 1 and (k == 0 or step != 0):
-            words[LONGEST] = min(args[shape + inner], STAGED)
-    for axis in range(inner, -1, -1):
-        at = done % args[shape + axis]
-        done //= args[shape + axis]
-        words[INDEX + axis] = at
-        for k in range(arrays):
-            unit = size if k else result_size
-            words[CURRENT + k] += at * args[shape + ndim + k * ndim + axis] * unit
-    words[POSITION] = words[INDEX + inner]
-
-
-@inline
-def load_run(words: Any, args: Any, scratch: Any) -> Any:
-    """Fill the sweep's table for the next run; operands that do not lie side by side are moved into scratch."""
-    outlined()
-    arrays, size = words[ARRAYS], words[SIZE]
-    ndim = args[arrays + 2]
-    inner = arrays + 3 + ndim - 1
-    length = min(min(args[inner] - words[POSITION], words[STOP] - words[DONE]), words[LONGEST])
-    for k in range(arrays):
-        step = args[inner + (k + 1) * ndim]
-        block = scratch + BLOCKS + k * (STAGED * 8)
-        words[k] = words[CURRENT + k] if step == 1 else block
-        words[arrays + k] = step != 0 or k == 0
-        if k and step != 1:
-            move(size, block, size, words[CURRENT + k], step * size, length if step else VECTOR_BYTES // size)
-    return length
-
-
-@inline
-def finish_run(words: Any, args: Any, length: Any) -> None:
-    """Move a staged result to its place and the odometer past the run."""
-    outlined()
-    arrays, size, result_size = words[ARRAYS], words[SIZE], words[RESULT_SIZE]
-    ndim = args[arrays + 2]
-    shape = arrays + 3
-    axis = ndim - 1
-    step = args[shape + ndim + axis]
-    if step != 1:
-        move(result_size, words[CURRENT], step * result_size, words[0], result_size, length)
-    words[DONE] += length
-    words[POSITION] += length
-    moved = length
-    if words[POSITION] == args[shape + axis]:
-        words[POSITION] = 0
-        moved -= args[shape + axis]
-    while True:
-        for k in range(arrays):
-            unit = size if k else result_size
-            words[CURRENT + k] += moved * args[shape + ndim + k * ndim + axis] * unit
-        axis -= 1
-        if moved > 0 or words[POSITION] > 0 or axis < 0:
-            break
-        words[INDEX + axis] += 1
-        moved = 1
-        if words[INDEX + axis] == args[shape + axis]:
-            words[INDEX + axis] = 0
-            moved -= args[shape + axis]
+BLOCKS = 512
 
 
 @kernel
@@ -149,21 +69,82 @@ def map(function: str, dtype: str) -> Any:
     """The kernel of a row of `TABLE`; the note at the head of this file describes its arguments."""
     row = TABLE[function]
     arrays = row.operands + 1
-    cells = row.cells
-    size = ITEMSIZES[dtype]
-    result_size = ITEMSIZES[row.result or dtype]
-    run_over = sweep(row.expression, [row.result or dtype], [dtype] * row.operands, cells)
+    result = row.result or dtype
+    dtypes = [result, *[dtype] * row.operands]
+    sizes = [ITEMSIZES[d] for d in dtypes]
+    total, block, ndim_at, shape = arrays, arrays + 1, arrays + 2, arrays + 3
 
-    def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
-        words = pointer(scratch, "int64")
-        numbers = pointer(scratch + NUMBERS, dtype)
-        for c in range(cells):
-            numbers[c] = cell(args[arrays + 3 + (arrays + 1) * args[arrays + 2] + c])
-        words[ARRAYS], words[SIZE], words[RESULT_SIZE] = arrays, size, result_size
-        begin(words, args, first, last)
-        while words[DONE] < words[STOP]:
-            length = load_run(words, args, scratch)
-            run_over(scratch, scratch + NUMBERS, length)
-            finish_run(words, args, length)
+    def emit(code: Code, args: Words, first: Value, last: Value, scratch: Value) -> None:
+        index = code.words(scratch)
+        ndim = args[ndim_at]
+        inner = ndim - 1
+        extent = args[inner + shape]
+        # args[strides[k] + axis] is an array's stride along an axis.
+        strides = [ndim * (k + 1) + shape for k in range(arrays)]
+        steps = [args[own + inner] for own in strides]
+        blocks = [scratch + (BLOCKS + k * STAGED * 8) for k in range(arrays)]
+        cells = [code.words(args[ndim * (arrays + 1) + (shape + c)]) for c in range(row.cells)]
+        numbers = [_number(cell, dtype) for cell in cells]
 
-    return body
+        longest = code.local(extent)
+        for k, step in enumerate(steps):
+            staged = step.compare("!=", 1) if k == 0 else (step.compare("!=", 1) & step.compare("!=", 0))
+            longest.now = select(staged, smaller(extent, STAGED), longest.now)
+
+        # An odometer: the index along each axis and each array's address, first at the chunks' first element.
+        done = code.local(first * args[block])
+        stop = smaller(last * args[block], args[total])
+        rest = code.local(done.now)
+        current = [code.local(args[k]) for k in range(arrays)]
+
+        def advance(axis: Value, by: Value) -> None:
+            for own, at, size in zip(strides, current, sizes, strict=True):
+                at.now = at.now + by * args[own + axis] * size
+
+        with code.range(0, ndim) as left:
+            axis = inner - left
+            own = rest.now % args[axis + shape]
+            rest.now = rest.now // args[axis + shape]
+            index[axis] = own
+            advance(axis, own)
+
+        with code.while_(lambda: done.now.compare("<", stop)):
+            position = index[inner]
+            length = smaller(smaller(extent - position, stop - done.now), longest.now)
+            places = []
+            for k, (step, at) in enumerate(zip(steps, current, strict=True)):
+                aside = step.compare("!=", 1)
+                places.append(select(aside, blocks[k], at.now))
+                if k:
+                    count = select(step.compare("==", 0), code.number(2 * VECTOR_BYTES // sizes[k]), length)
+                    with code.when(aside):
+                        code.move(sizes[k], blocks[k], sizes[k], at.now, step * sizes[k], count)
+            again = [code.number(1)] + [select(s.compare("==", 0), s, code.number(1)) for s in steps[1:]]
+            entry = [v.value for v in (*places, *again)]
+            sweep_loop(code.builder, row.expression, dtypes, 1, entry, numbers, length.value)
+            with code.when(steps[0].compare("!=", 1)):
+                code.move(sizes[0], current[0].now, steps[0] * sizes[0], blocks[0], sizes[0], length)
+
+            done.now = done.now + length
+            at_end = (position + length).compare("==", extent)
+            index[inner] = select(at_end, code.number(0), position + length)
+            advance(inner, select(at_end, length - extent, length))
+            carry = code.local(select(at_end, inner - 1, code.number(-1)))
+            with code.while_(lambda: carry.now.compare(">=", 0)):
+                here = carry.now
+                following = index[here] + 1
+                wraps = following.compare("==", args[here + shape])
+                index[here] = select(wraps, code.number(0), following)
+                advance(here, select(wraps, 1 - args[here + shape], code.number(1)))
+                carry.now = select(wraps, here - 1, code.number(-1))
+
+    return traced(emit)
+
+
+def _number(cell: Words, dtype: str) -> Value:
+    """A float64 cell's value, rounded to the dtype."""
+    builder = cell.builder
+    value = builder.bitcast(cell[0].value, ELEMENTS["float64"])
+    if dtype == "float32":
+        value = builder.fptrunc(value, ELEMENTS["float32"])
+    return Value(builder, value)

@@ -8,33 +8,50 @@ The arithmetic is done in the parameters' dtype; hyper-parameters are combined i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from fastnn._kernels.jit import inline, kernel
-from fastnn._kernels.pointer import cell, pointer
-from fastnn._kernels.vector import ITEMSIZES, Value, fma, maximum, sqrt, sweep
-
-NUMBERS = 1024  # where in scratch the expression's numbers stand
+from fastnn._kernels.control import Code, Words, traced
+from fastnn._kernels.jit import kernel
+from fastnn._kernels.vector import ELEMENTS, ITEMSIZES, Value, fma, maximum, select, sqrt, sweep_loop
 
 
-@inline
-def aim(words: Any, args: Any, chunk: Any, states: Any, size: Any) -> Any:
-    """Fill the sweep's table for a chunk: results p and states, operands p, g and states; returns the length."""
-    row = pointer(args[1] + chunk * 24, "int64")
-    segment = pointer(args[0] + row[0] * (states + 3) * 8, "int64")
-    skip = row[1] * size
+def update(dtype: str, states: int, step: Callable[..., Any], numbers: Callable[..., list[Value]]) -> Any:
+    """A kernel that updates parameters and states chunk by chunk.
+
+    Parameters
+    ----------
+    step : ``step(p, g, *states, *numbers)`` gives the new parameter and states.
+    numbers : ``numbers(flag, cell)`` gives float64 values; ``flag(i)`` is a truth value, ``cell(i)`` a cell.
+    """
     arrays = 2 * states + 3
-    words[0] = segment[0] + skip
-    words[states + 1] = segment[0] + skip
-    words[states + 2] = segment[1] + skip
-    for k in range(states):
-        words[k + 1] = segment[k + 2] + skip
-        words[states + 3 + k] = segment[k + 2] + skip
-    for k in range(arrays):
-        words[arrays + k] = 1
-    return row[2] - row[1]
+    flags = 2
+
+    def emit(code: Code, args: Words, first: Value, last: Value, scratch: Value) -> None:
+        builder = code.builder
+
+        def flag(index: int) -> Value:
+            return args[flags + index].compare("!=", 0)
+
+        def cell(index: int) -> Value:
+            word = code.words(args[flags + index])[0]
+            return Value(builder, builder.bitcast(word.value, ELEMENTS["float64"]))
+
+        given = []
+        for number in numbers(flag, cell):
+            value = number.value
+            if dtype == "float32":
+                value = builder.fptrunc(value, ELEMENTS["float32"])
+            given.append(Value(builder, value))
+        with code.range(first, last) as chunk:
+            row = code.words(args[1] + chunk * 24)
+            segment = code.words(args[0] + row[0] * ((states + 3) * 8))
+            skip = row[1] * ITEMSIZES[dtype]
+            p, g, *own = (segment[k] + skip for k in range(states + 2))
+            entry = [v.value for v in (p, *own, p, g, *own)] + [code.number(1).value] * arrays
+            sweep_loop(builder, step, [dtype] * arrays, states + 1, entry, given, (row[2] - row[1]).value)
+
+    return traced(emit)
 
 
 @kernel
@@ -44,7 +61,6 @@ def sgd(dtype: str, momentum: bool, nesterov: bool) -> Any:
     Flags: maximize. Cells: lr, momentum, dampening, weight_decay, started (0 at the first step, at which b = g).
     One state (b) with momentum, none without.
     """
-    states = 1 if momentum else 0
 
     def step(p: Value, g: Value, *rest: Value) -> Any:
         if not momentum:
@@ -55,23 +71,15 @@ def sgd(dtype: str, momentum: bool, nesterov: bool) -> Any:
         b = fma(b, keep, g * gain)
         return fma(-lr, fma(b, look, g) if nesterov else b, p), b
 
-    run_over = sweep(step, [dtype] * (states + 1), [dtype] * (states + 2), 6 if momentum else 3)
-    size = ITEMSIZES[dtype]
+    def numbers(flag: Callable[[int], Value], cell: Callable[[int], Value]) -> list[Value]:
+        lr, look, dampening, decay, started = (cell(1 + k) for k in range(5))
+        plain = [lr, select(flag(0), lr.number(-1.0), lr.number(1.0)), decay]
+        if not momentum:
+            return plain
+        first = started.compare("==", 0.0)
+        return [*plain, select(first, 0.0, look), select(first, 1.0, 1.0 - dampening), look]
 
-    def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
-        numbers = pointer(scratch + NUMBERS, dtype)
-        started = cell(args[7]) != 0.0
-        numbers[0] = cell(args[3])
-        numbers[1] = -1.0 if args[2] != 0 else 1.0
-        numbers[2] = cell(args[6])
-        numbers[3] = cell(args[4]) if started else 0.0
-        numbers[4] = 1.0 - cell(args[5]) if started else 1.0
-        numbers[5] = cell(args[4])
-        for chunk in range(first, last):
-            length = aim(pointer(scratch, "int64"), args, chunk, states, size)
-            run_over(scratch, scratch + NUMBERS, length)
-
-    return body
+    return update(dtype, 1 if momentum else 0, step, numbers)
 
 
 @kernel
@@ -81,7 +89,6 @@ def adam(dtype: str, amsgrad: bool) -> Any:
     Flags: maximize, decoupled (weight decay of AdamW). Cells: lr, beta1, beta2, eps, weight_decay,
     ``1 - beta1**step``, ``1 - beta2**step``. States: mean, mean square, with amsgrad the largest mean square.
     """
-    states = 3 if amsgrad else 2
 
     def step(p: Value, g: Value, m: Value, v: Value, *rest: Value) -> Any:
         sign, decay, shrink, new1, beta2, new2, rate, scale, eps = rest[-9:]
@@ -92,25 +99,19 @@ def adam(dtype: str, amsgrad: bool) -> Any:
         p = p * shrink - rate * m / fma(sqrt(largest), scale, eps)
         return (p, m, v, largest) if amsgrad else (p, m, v)
 
-    run_over = sweep(step, [dtype] * (states + 1), [dtype] * (states + 2), 9)
-    size = ITEMSIZES[dtype]
+    def numbers(flag: Callable[[int], Value], cell: Callable[[int], Value]) -> list[Value]:
+        lr, beta1, beta2, eps, decay, correction1, correction2 = (cell(2 + k) for k in range(7))
+        maximize, decoupled = flag(0), flag(1)
+        return [
+            select(maximize, lr.number(-1.0), lr.number(1.0)),
+            select(decoupled, 0.0, decay),
+            select(decoupled, 1.0 - lr * decay, 1.0),
+            1.0 - beta1,
+            beta2,
+            1.0 - beta2,
+            lr / correction1,
+            1.0 / sqrt(correction2),
+            eps,
+        ]
 
-    def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
-        numbers = pointer(scratch + NUMBERS, dtype)
-        lr = cell(args[4])
-        decay = cell(args[8])
-        decoupled = args[3] != 0
-        numbers[0] = -1.0 if args[2] != 0 else 1.0
-        numbers[1] = 0.0 if decoupled else decay
-        numbers[2] = 1.0 - lr * decay if decoupled else 1.0
-        numbers[3] = 1.0 - cell(args[5])
-        numbers[4] = cell(args[6])
-        numbers[5] = 1.0 - cell(args[6])
-        numbers[6] = lr / cell(args[9])
-        numbers[7] = 1.0 / np.sqrt(cell(args[10]))
-        numbers[8] = cell(args[7])
-        for chunk in range(first, last):
-            length = aim(pointer(scratch, "int64"), args, chunk, states, size)
-            run_over(scratch, scratch + NUMBERS, length)
-
-    return body
+    return update(dtype, 3 if amsgrad else 2, step, numbers)

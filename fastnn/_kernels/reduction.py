@@ -15,24 +15,25 @@ The result is C-contiguous. It is divided by `divisor` (the length for a mean, 1
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from numba import types
 from numba.core import cgutils
 
-from fastnn._kernels.jit import inline, kernel
-from fastnn._kernels.pointer import DTYPES, pointer
+from fastnn._kernels.control import Code, Local, Words, smaller, traced
+from fastnn._kernels.jit import kernel
 from fastnn._kernels.vector import (
+    ELEMENTS,
     I64,
     ITEMSIZES,
+    VECTOR_BYTES,
     Lanes,
     Value,
     added,
-    emitted,
     fold,
     loop,
-    move,
-    sweep,
+    select,
+    sweep_loop,
     vectors,
 )
 
@@ -40,47 +41,84 @@ BLOCK = 1024  # elements a block in `rows`
 LEAF = 32  # rows a block in `columns`
 TILE = 512  # largest number of columns summed at once
 
-# Scratch: a table for the sweeps, row addresses, a row of zeros, gathered elements, the counter's levels.
-ROWS = 1 << 10
+# Scratch: row addresses, a row of zeros, gathered elements, the counter's levels.
+ROWS = 0
 ZEROS = 1 << 12
 GATHERED = 1 << 14
 LEVELS = 1 << 18
 
 
-@inline
-def offset(args: Any, extents: Any, strides: Any, axes: Any, index: Any) -> Any:
-    """Distance (elements) of the element `index`, in C order, of axes described at args[extents], args[strides]."""
-    result = 0
-    for k in range(axes - 1, 0, -1):
-        result += (index % args[extents + k]) * args[strides + k]
-        index //= args[extents + k]
-    return result + index * args[strides] if axes > 0 else 0
+def offset(code: Code, args: Words, extents: Value, axes: Value, index: Value) -> Value:
+    """Distance (elements) of the element `index`, in C order, of axes described at args[extents]: extents, strides."""
+    result, rest = code.local(0), code.local(index)
+    with code.range(0, axes) as left:
+        axis = axes - 1 - left
+        # The outermost axis needs no division.
+        outermost = axis.compare("==", 0)
+        extent = select(outermost, code.number(1 << 62), args[extents + axis])
+        result.now = result.now + (rest.now % extent) * args[extents + axes + axis]
+        rest.now = rest.now // extent
+    return result.now
 
 
-@inline
-def gather(args: Any, extents: Any, axes: Any, start: Any, length: Any, source: Any, target: Any, size: Any) -> None:
-    """Copy elements `start` to `start + length` of the summed sequence side by side; strides follow the extents."""
-    inner = args[extents + axes - 1]
-    step = args[extents + 2 * axes - 1] * size
-    while length > 0:
-        at = start % inner
-        run = min(inner - at, length)
-        place = source + offset(args, extents, extents + axes, axes, start) * size
-        move(size, target, size, place, step, run)
-        target += run * size
-        start += run
-        length -= run
+def total_of(lanes: Lanes, address: Value, length: Value) -> Value:
+    """The sum of at most a few thousand contiguous elements, in 64 lanes (32 of float64)."""
+
+    def term(lanes: Lanes, index: Any, mask: Any | None) -> Value:
+        return lanes.load(lanes.pointer(address.value, index), mask)
+
+    return fold(lanes, length.value, 0.0, added, term)
 
 
-def block_sum(dtype: str) -> Any:
-    """``sum(address, length)``: at most a few thousand contiguous elements, in 64 lanes (32 of float64)."""
+def pairwise(code: Code, blocks: Local, top: Local, merge: Any) -> None:
+    """After block sum number `blocks` was put on the counter's level `top`: carry, by ``merge(level)``."""
+    carry = code.local(blocks.now)
+    with code.while_(lambda: (carry.now & 1).compare("==", 1)):
+        top.now = top.now - 1
+        merge(top.now)
+        carry.now = carry.now >> 1
+    top.now = top.now + 1
+    blocks.now = blocks.now + 1
 
-    def emit(builder: Any, address: Any, length: Any) -> Any:
-        lanes = Lanes(builder, dtype)
-        total = fold(lanes, length, 0.0, added, lambda index, mask: lanes.load(lanes.pointer(address, index), mask))
-        return total.combined(added).value
 
-    return emitted((DTYPES[dtype], types.int64, types.int64), emit)
+def collapse(code: Code, top: Local, merge: Any) -> None:
+    """Add what is left on the counter's levels, the smallest first, onto level 0."""
+    with code.while_(lambda: top.now.compare(">", 1)):
+        top.now = top.now - 1
+        merge(top.now - 1)
+
+
+def segments(length: Value, segment: Value) -> Value:
+    """How many segments a sum has: at least one."""
+    return select(length.compare(">", 0), (length + segment - 1) // segment, length + 1)
+
+
+class Levels:
+    """Scalars on the levels of the counter."""
+
+    def __init__(self, code: Code, dtype: str, address: Value) -> None:
+        self.code, self.lanes, self.address = code, Lanes(code.builder, dtype), address
+
+    def place(self, level: Value) -> Any:
+        """Pointer to a level."""
+        return self.lanes.pointer(self.address.value, level.value)
+
+    def get(self, level: Value) -> Value:
+        """The number on a level."""
+        return Value(self.code.builder, self.code.builder.load(self.place(level)))
+
+    def put(self, level: Value, value: Value) -> None:
+        """Set the number on a level."""
+        self.code.builder.store(value.value, self.place(level))
+
+    def merge(self, level: Value) -> None:
+        """Add the next level's number onto a level."""
+        self.put(level, self.get(level) + self.get(level + 1))
+
+
+def converted(integer: Value, dtype: str) -> Value:
+    """An integer as a number of the dtype."""
+    return Value(integer.builder, integer.builder.sitofp(integer.value, ELEMENTS[dtype]))
 
 
 @kernel
@@ -92,78 +130,78 @@ def rows(dtype: str) -> Any:
     strides. There is at least one summed axis.
     """
     size = ITEMSIZES[dtype]
-    number = DTYPES[dtype]
-    sum_block = block_sum(dtype)
 
-    def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
-        levels = pointer(scratch + LEVELS, dtype)
-        result = pointer(args[0], dtype)
-        outputs, length, segment, group = args[2], args[4], args[5], args[6]
+    def emit(code: Code, args: Words, first: Value, last: Value, scratch: Value) -> None:
+        lanes = Lanes(code.builder, dtype)
+        levels = Levels(code, dtype, scratch + LEVELS)
+        outputs, length, segment, group = (args[k] for k in (2, 4, 5, 6))
         kept, summed = args[7], args[8]
-        extents = 9 + 2 * kept
+        own = code.number(9)
+        extents = kept * 2 + 9
         inner = args[extents + summed - 1]
-        direct = args[extents + 2 * summed - 1] == 1
-        items = outputs * max(1, -(-length // segment))
-        for item in range(first * group, min(items, last * group)):
-            part = item // outputs if item >= outputs else 0
-            source = args[1] + offset(args, 9, 9 + kept, kept, item - part * outputs) * size
-            start = part * segment
-            stop = min(length, start + segment)
-            top = 0
-            blocks = 0
-            while True:
-                block = min(BLOCK, stop - start)
-                if direct and start % inner + block <= inner:
-                    place = source + offset(args, extents, extents + summed, summed, start) * size
-                else:
-                    place = scratch + GATHERED
-                    gather(args, extents, summed, start, block, source, place, size)
-                total = sum_block(place, block)
-                carry = blocks
-                while carry & 1:
-                    top -= 1
-                    total = levels[top] + total
-                    carry >>= 1
-                levels[top] = total
-                top += 1
-                blocks += 1
-                start += block
-                if start >= stop:
-                    break
-            top -= 1
-            total = levels[top]
-            while top > 0:
-                top -= 1
-                total = levels[top] + total
-            result[item] = total / number(args[3])
+        step = args[extents + summed * 2 - 1]
+        items = outputs * segments(length, segment)
+        divisor = converted(args[3], dtype)
 
-    return body
+        def gather(start: Value, count: Value, source: Value) -> None:
+            """Copy `count` elements of the summed sequence side by side."""
+            at, left, target = code.local(start), code.local(count), code.local(scratch + GATHERED)
+            with code.while_(lambda: left.now.compare(">", 0)):
+                run = smaller(inner - at.now % inner, left.now)
+                place = source + offset(code, args, extents, summed, at.now) * size
+                code.move(size, target.now, size, place, step * size, run)
+                target.now = target.now + run * size
+                at.now = at.now + run
+                left.now = left.now - run
+
+        with code.range(first * group, smaller(items, last * group)) as item:
+            part = item // outputs
+            source = args[1] + offset(code, args, own, kept, item % outputs) * size
+            start = code.local(part * segment)
+            stop = smaller(length, start.now + segment)
+            top, blocks = code.local(0), code.local(0)
+            more = code.local(1)
+            with code.while_(lambda: more.now.compare("!=", 0)):
+                block = smaller(stop - start.now, BLOCK)
+                ends = code.local(block)
+                with code.when(block.compare(">", 0)):
+                    ends.now = start.now % inner + block
+                direct = step.compare("==", 1) & ends.now.compare("<=", inner)
+                place = code.local(scratch + GATHERED)
+                with code.builder.if_else(direct.value) as (here, moved):
+                    with here:
+                        place.now = source + offset(code, args, extents, summed, start.now) * size
+                    with moved:
+                        gather(start.now, block, source)
+                levels.put(top.now, total_of(lanes, place.now, block))
+                pairwise(code, blocks, top, levels.merge)
+                start.now = start.now + block
+                more.now = select(start.now.compare("<", stop), code.number(1), code.number(0))
+            collapse(code, top, levels.merge)
+            value = levels.get(code.number(0)) / divisor
+            code.builder.store(value.value, lanes.pointer(args[0].value, item.value))
+
+    return traced(emit)
 
 
-def leaf_sum(dtype: str) -> Any:
-    """``sum(rows, count, target, width)``: add `count` rows (a multiple of 4) given by a table of addresses."""
-    ways = 4
+def leaf_sum(code: Code, dtype: str, table: Words, rows: Value, target: Value, width: Value) -> None:
+    """Add `rows` rows (a multiple of 4) whose addresses stand in a table, in 4 lanes a column."""
+    builder, ways = code.builder, 4
 
-    def emit(builder: Any, table: Any, rows: Any, target: Any, width: Any) -> None:
-        lanes = Lanes(builder, dtype)
-        count = lanes.count
-        entries = builder.inttoptr(table, I64.as_pointer())
+    def body(index: Any, mask: Any | None, count: int) -> None:
+        lanes = Lanes(builder, dtype, count)
         sums = [cgutils.alloca_once(builder, lanes.kind) for _ in range(ways)]
+        for s in sums:
+            builder.store(lanes.zero().value, s)
+        with loop(builder, I64(0), rows.value, ways) as row:
+            for way, s in enumerate(sums):
+                address = table[Value(builder, row) + way].value
+                x = lanes.load(lanes.pointer(address, index), mask)
+                builder.store((Value(builder, builder.load(s)) + x).value, s)
+        a, b, c, d = (Value(builder, builder.load(s)) for s in sums)
+        lanes.store((a + b) + (c + d), lanes.pointer(target.value, index), mask)
 
-        def body(index: Any, mask: Any | None) -> None:
-            for s in sums:
-                builder.store(lanes.zero().value, s)
-            with loop(builder, I64(0), rows, ways) as row:
-                for way, s in enumerate(sums):
-                    address = builder.load(builder.gep(entries, [builder.add(row, I64(way))]))
-                    x = lanes.load(lanes.pointer(address, index), mask)
-                    builder.store((Value(builder, builder.load(s)) + x).value, s)
-            a, b, c, d = (Value(builder, builder.load(s)) for s in sums)
-            lanes.store((a + b) + (c + d), lanes.pointer(target, index), mask)
-
-        vectors(builder, width, count, body)
-
-    return emitted((None, *[types.int64] * 4), emit)
+    vectors(builder, width.value, VECTOR_BYTES // ITEMSIZES[dtype], body)
 
 
 @kernel
@@ -176,72 +214,66 @@ def columns(dtype: str) -> Any:
     strides.
     """
     size = ITEMSIZES[dtype]
-    sum_leaf = leaf_sum(dtype)
-    add = sweep(lambda x, y: x + y, [dtype], [dtype, dtype])
-    divide = sweep(lambda x, divisor: x / divisor, [dtype], [dtype], 1)
     row_bytes = TILE * size
 
-    def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
-        words = pointer(scratch, "int64")
-        table = pointer(scratch + ROWS, "int64")
-        zeros = pointer(scratch + ZEROS, dtype)
-        divisor = pointer(scratch + 512, dtype)
-        outer, length, segment, tile, leaf, group = args[2], args[4], args[5], args[6], args[7], args[8]
-        kept, summed, width, step = args[9], args[10], args[11], args[12]
-        extents = 13 + 2 * kept
-        tiles = -(-width // tile)
-        items = outer * tiles * max(1, -(-length // segment))
-        divisor[0] = args[3]
-        for j in range(tile):
-            zeros[j] = 0
-        for item in range(first * group, min(items, last * group)):
-            column = (item % tiles) * tile
-            own = item // tiles
-            part = own // outer
-            wide = min(tile, width - column)
-            source = args[1] + (offset(args, 13, 13 + kept, kept, own % outer) + column * step) * size
-            start = part * segment
-            stop = min(length, start + segment)
-            top = 0
-            blocks = 0
-            while True:
-                block = min(leaf, stop - start)
-                for r in range(block):
-                    place = source + offset(args, extents, extents + summed, summed, start + r) * size
-                    if step != 1:
-                        move(size, scratch + GATHERED + r * row_bytes, size, place, step * size, wide)
-                        place = scratch + GATHERED + r * row_bytes
-                    table[r] = place
-                for r in range(block, block + 3):
-                    table[r] = scratch + ZEROS
-                target = scratch + LEVELS + top * row_bytes
-                sum_leaf(scratch + ROWS, (block + 3) & -4, target, wide)
-                carry = blocks
-                for k in range(6):
-                    words[k] = 1
-                while carry & 1:
-                    top -= 1
-                    words[0] = scratch + LEVELS + top * row_bytes
-                    words[1] = words[0]
-                    words[2] = words[0] + row_bytes
-                    add(scratch, 0, wide)
-                    carry >>= 1
-                top += 1
-                blocks += 1
-                start += block
-                if start >= stop:
-                    break
-            for k in range(6):
-                words[k] = 1
-            while top > 1:
-                top -= 1
-                words[0] = scratch + LEVELS + (top - 1) * row_bytes
-                words[1] = words[0]
-                words[2] = words[0] + row_bytes
-                add(scratch, 0, wide)
-            words[0] = args[0] + (own * width + column) * size
-            words[1] = scratch + LEVELS
-            words[2] = 1
-            divide(scratch, scratch + 512, wide)
+    def emit(code: Code, args: Words, first: Value, last: Value, scratch: Value) -> None:
+        builder = code.builder
+        table = code.words(scratch + ROWS)
+        outer, length, segment, tile, leaf, group = (args[k] for k in (2, 4, 5, 6, 7, 8))
+        kept, summed, width, step = (args[k] for k in (9, 10, 11, 12))
+        own = code.number(13)
+        extents = kept * 2 + 13
+        tiles = (width + tile - 1) // tile
+        items = outer * tiles * segments(length, segment)
+        one = I64(1)
+        divisor = converted(args[3], dtype)
 
-    return body
+        def write(
+            target: Value, expression: Any, sources: Sequence[Value], given: Sequence[Value], wide: Value
+        ) -> None:
+            entry = [v.value for v in (target, *sources)] + [one] * (len(sources) + 1)
+            sweep_loop(builder, expression, [dtype] * (len(sources) + 1), 1, entry, given, wide.value)
+
+        sweep_loop(
+            builder,
+            lambda zero: zero,
+            [dtype],
+            1,
+            [(scratch + ZEROS).value, one],
+            [Value(builder, ELEMENTS[dtype](0.0))],
+            tile.value,
+        )
+        with code.range(first * group, smaller(items, last * group)) as item:
+            column = (item % tiles) * tile
+            mine = item // tiles
+            part = mine // outer
+            wide = smaller(width - column, tile)
+            source = args[1] + (offset(code, args, own, kept, mine % outer) + column * step) * size
+            start = code.local(part * segment)
+            stop = smaller(length, start.now + segment)
+            top, blocks, more = code.local(0), code.local(0), code.local(1)
+
+            def merge(level: Value, wide: Value = wide) -> None:
+                place = scratch + LEVELS + level * row_bytes
+                write(place, added, [place, place + row_bytes], [], wide)
+
+            with code.while_(lambda: more.now.compare("!=", 0)):
+                block = smaller(stop - start.now, leaf)
+                with code.range(0, block) as r:
+                    place = code.local(source + offset(code, args, extents, summed, start.now + r) * size)
+                    with code.when(step.compare("!=", 1)):
+                        aside = scratch + GATHERED + r * row_bytes
+                        code.move(size, aside, size, place.now, step * size, wide)
+                        place.now = aside
+                    table[r] = place.now
+                for extra in range(3):
+                    table[block + extra] = scratch + ZEROS
+                leaf_sum(code, dtype, table, (block + 3) & -4, scratch + LEVELS + top.now * row_bytes, wide)
+                pairwise(code, blocks, top, merge)
+                start.now = start.now + block
+                more.now = select(start.now.compare("<", stop), code.number(1), code.number(0))
+            collapse(code, top, merge)
+            target = args[0] + (mine * width + column) * size
+            write(target, lambda x, d: x / d, [scratch + LEVELS], [divisor], wide)
+
+    return traced(emit)

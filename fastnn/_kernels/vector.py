@@ -4,8 +4,8 @@ A kernel's arithmetic is a Python function of `Value`s. It runs once, while the 
 instructions behind; the same function serves a vector, a masked tail and a scalar. Nothing depends on LLVM finding
 a loop vectorisable, and an element's bits do not depend on its place: the tail runs the body's instructions.
 
-Vectors have 64 bytes on every CPU (LLVM splits them where registers are narrower), so the lanes of a sum, and with
-them its bits, do not depend on the vector width of the host.
+Vectors have 64 bytes, or 128 in pairs, on every CPU (LLVM splits them where registers are narrower), so the
+lanes of a sum, and with them its bits, do not depend on the vector width of the host.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from fastnn._kernels.jit import inline, intrinsic
+from fastnn._kernels.cpu import target
+from fastnn._kernels.jit import intrinsic
 
 VECTOR_BYTES = 64
 I1, I8, I32, I64 = (ir.IntType(n) for n in (1, 8, 32, 64))
@@ -106,6 +107,14 @@ class Value:
     def __neg__(self) -> Value:
         return self._new(self.builder.fneg(self.value))
 
+    def __floordiv__(self, other: Value | Number) -> Value:
+        """The quotient of integers that are not negative."""
+        return self._new(self.builder.sdiv(self.value, self._with(other)))
+
+    def __mod__(self, other: Value | Number) -> Value:
+        """The remainder of integers that are not negative."""
+        return self._new(self.builder.srem(self.value, self._with(other)))
+
     def __lshift__(self, places: int) -> Value:
         return self._new(self.builder.shl(self.value, constant(self.kind, places)))
 
@@ -120,7 +129,9 @@ class Value:
         return self._new(self.builder.or_(self.value, self._with(other)))
 
     def compare(self, operator: str, other: Value | Number) -> Value:
-        """A mask; as IEEE says, NaN compares false except by ``!=``."""
+        """A mask; as IEEE says, NaN compares false except by ``!=``. Integers compare with their signs."""
+        if self.dtype == "integer":
+            return self._new(self.builder.icmp_signed(operator, self.value, self._with(other)))
         ordered = self.builder.fcmp_unordered if operator == "!=" else self.builder.fcmp_ordered
         return self._new(ordered(operator, self.value, self._with(other)))
 
@@ -207,6 +218,58 @@ def maximum(x: Value, y: Value | Number) -> Value:
     return select(y.compare("!=", y), y, larger)
 
 
+def _in_registers(x: Value) -> bool:
+    """Whether a value fills whole registers of AVX-512, and the target has it."""
+    return (
+        isinstance(x.kind, ir.VectorType)
+        and x.kind.count * ITEMSIZES[x.dtype] % 64 == 0
+        and (target().level == "avx512")
+    )
+
+
+def _by_register(name: str, values: Sequence[Value], extra: Callable[[Sequence[Any]], list[Any]]) -> Value:
+    """Call an intrinsic of AVX-512 on 64 bytes of the values at a time; `extra` makes its arguments from the pieces."""
+    builder, kind, dtype = values[0].builder, values[0].kind, values[0].dtype
+    count = VECTOR_BYTES // ITEMSIZES[dtype]
+    name = f"llvm.x86.avx512.{name}.{'ps' if dtype == 'float32' else 'pd'}.512"
+    undefined = ir.Constant(kind, ir.Undefined)
+    parts = []
+    for first in range(0, kind.count, count):
+        lanes = ir.Constant(ir.VectorType(I32, count), list(range(first, first + count)))
+        pieces = [builder.shuffle_vector(v.value, undefined, lanes) for v in values]
+        parts.append(call(builder, name, pieces[0].type, extra(pieces)))
+    while len(parts) > 1:
+        lanes = ir.Constant(ir.VectorType(I32, 2 * parts[0].type.count), list(range(2 * parts[0].type.count)))
+        parts = [builder.shuffle_vector(a, b, lanes) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+    return Value(builder, parts[0])
+
+
+def quotient(x: Value, y: Value) -> Value:
+    """``x / y`` within 0.51 ULP for finite numbers with y from 1 to 2**126.
+
+    With AVX-512 a reciprocal of 14 bits is refined by FMAs, since a division of 64 bytes blocks its port for 16 cycles.
+    """
+    if not _in_registers(x):
+        return x / y
+    single = x.dtype == "float32"
+    unmasked = ir.Constant(ir.IntType(16 if single else 8), -1)
+    r = _by_register("rcp14", [y], lambda pieces: [pieces[0], pieces[0], unmasked])
+    for _ in range(1 if single else 2):
+        r = fma(fma(-y, r, 1.0), r, r)
+    q = x * r
+    return fma(fma(-y, q, x), r, q)
+
+
+def scaled(x: Value, exponent: Value, bits: Value, mantissa: int, bias: int) -> Value:
+    """``x * 2**exponent``, rounded once, for x near 1; `bits` is the exponent as an integer."""
+    if _in_registers(x):
+        unmasked = ir.Constant(ir.IntType(16 if x.dtype == "float32" else 8), -1)
+        return _by_register("mask.scalef", [x, exponent], lambda p: [p[0], p[1], p[0], unmasked, I32(4)])
+    # Two factors reach where one power of two would overflow or be subnormal; only the second one can round.
+    half = bits >> 1
+    return x * ((half + bias) << mantissa).bits() * ((bits - half + bias) << mantissa).bits()
+
+
 def polynomial(x: Value, coefficients: Sequence[float]) -> Value:
     """Horner's rule in FMAs; coefficients from the constant term up."""
     result = x.number(coefficients[-1])
@@ -274,13 +337,17 @@ def loop(builder: Any, start: Any, stop: Any, step: int) -> Iterator[Any]:
         yield index
 
 
-def vectors(builder: Any, length: Any, count: int, body: Callable[[Any, Any | None], None]) -> None:
-    """Emit ``body(index, mask)`` for whole vectors of `count` lanes, then once masked for the rest."""
-    whole = builder.and_(length, I64(-count))
-    with loop(builder, I64(0), whole, count) as index:
-        body(index, None)
-    with builder.if_then(builder.icmp_signed("<", whole, length)):
-        body(whole, mask_of(builder, builder.sub(length, whole), count))
+def vectors(builder: Any, length: Any, count: int, body: Callable[[Any, Any | None, int], None]) -> None:
+    """Emit ``body(index, mask, lanes)`` for pairs of whole vectors of `count` lanes, then masked for the rest.
+
+    Pairs, because a chain of FMAs as long as exp's fills the scheduler before the next vector's first instruction
+    comes: two vectors whose instructions alternate take the time of one.
+    """
+    whole = builder.and_(length, I64(-2 * count))
+    with loop(builder, I64(0), whole, 2 * count) as index:
+        body(index, None, 2 * count)
+    with loop(builder, whole, length, count) as index:
+        body(index, mask_of(builder, builder.sub(length, index), count), count)
 
 
 def fold(
@@ -288,41 +355,40 @@ def fold(
     length: Any,
     start: Number,
     combine: Callable[[Value, Value], Value],
-    term: Callable[[Any, Any | None], Value],
-    ways: int = 4,
+    term: Callable[[Lanes, Any, Any | None], Value],
 ) -> Value:
-    """One vector that combines ``term(index, mask)`` over `length` elements in ``ways * lanes.count`` lanes.
+    """One number that combines ``term(lanes, index, mask)`` over `length` elements, in 64 lanes (32 of float64).
 
-    Element e goes to lane ``e mod (ways * lanes.count)``; the vectors are combined pairwise. Lanes that a mask leaves
-    out must give the neutral element.
+    Element e goes to lane ``e mod 64``; in the end the lanes are combined by halves. Lanes that a mask leaves out must
+    give the neutral element `start`.
     """
-    builder, count = lanes.builder, lanes.count
-    sums = [cgutils.alloca_once_value(builder, constant(lanes.kind, start)) for _ in range(ways)]
-    result = cgutils.alloca_once(builder, lanes.kind)
+    builder, ways = lanes.builder, 2
+    pair = Lanes(builder, lanes.dtype, 2 * lanes.count)
+    sums = [cgutils.alloca_once(builder, pair.kind) for _ in range(ways)]
+    result = cgutils.alloca_once(builder, lanes.element)
 
     def step(index: Any, way: int, mask: Any | None) -> None:
-        builder.store(combine(Value(builder, builder.load(sums[way])), term(index, mask)).value, sums[way])
+        builder.store(combine(Value(builder, builder.load(sums[way])), term(pair, index, mask)).value, sums[way])
 
-    # Up to one vector goes the short way, which gives the same bits: the other vectors are neutral.
-    with builder.if_else(builder.icmp_signed("<=", length, I64(count))) as (short, long):
+    # Up to one vector goes the short way, which gives the same bits: all other lanes are neutral.
+    with builder.if_else(builder.icmp_signed("<=", length, I64(lanes.count))) as (short, long):
         with short:
-            only = combine(Value(builder, constant(lanes.kind, start)), term(I64(0), mask_of(builder, length, count)))
-            builder.store(only.value, result)
+            mask = mask_of(builder, length, lanes.count)
+            only = combine(Value(builder, constant(lanes.kind, start)), term(lanes, I64(0), mask))
+            builder.store(only.combined(combine).value, result)
         with long:
             for s in sums:
-                builder.store(constant(lanes.kind, start), s)
-            whole = builder.and_(length, I64(-ways * count))
-            with loop(builder, I64(0), whole, ways * count) as index:
+                builder.store(constant(pair.kind, start), s)
+            whole = builder.and_(length, I64(-ways * pair.count))
+            with loop(builder, I64(0), whole, ways * pair.count) as index:
                 for way in range(ways):
-                    step(builder.add(index, I64(way * count)), way, None)
+                    step(builder.add(index, I64(way * pair.count)), way, None)
             for way in range(ways):
-                index = builder.add(whole, I64(way * count))
+                index = builder.add(whole, I64(way * pair.count))
                 with builder.if_then(builder.icmp_signed("<", index, length)):
-                    step(index, way, mask_of(builder, builder.sub(length, index), count))
-            values = [Value(builder, builder.load(s)) for s in sums]
-            while len(values) > 1:
-                values = [combine(a, b) for a, b in zip(values[::2], values[1::2], strict=True)]
-            builder.store(values[0].value, result)
+                    step(index, way, mask_of(builder, builder.sub(length, index), pair.count))
+            a, b = (Value(builder, builder.load(s)) for s in sums)
+            builder.store(combine(a, b).combined(combine).value, result)
     return Value(builder, builder.load(result))
 
 
@@ -351,86 +417,36 @@ def emitted(signature: Any, emit: Callable[..., Any]) -> Any:
     return intrinsic(function)
 
 
-def _sized(outlined: bool) -> Any:
-    def emit(builder: Any) -> None:
-        attributes = builder.function.attributes
-        attributes.add("optsize")
-        if outlined:
-            attributes.discard("alwaysinline")
-            attributes.add("noinline")
-
-    return emitted((None,), emit)
-
-
-# Marks for the start of a function, for what walks strides and chunks rather than computes. Vectorising and unrolling
-# such loops doubled the time to compile a kernel and gained nothing; `compact` prevents it, `outlined` prevents
-# inlining as well.
-compact, outlined = _sized(False), _sized(True)
-
-
-def _mover(width: int) -> Any:
-    def emit(builder: Any, target: Any, target_step: Any, source: Any, source_step: Any, length: Any) -> None:
-        kind = ir.IntType(8 * width).as_pointer()
-        with loop(builder, I64(0), length, 1) as i:
-            read = builder.inttoptr(builder.add(source, builder.mul(i, source_step)), kind)
-            write = builder.inttoptr(builder.add(target, builder.mul(i, target_step)), kind)
-            builder.store(builder.load(read, align=width), write, align=width)
-
-    return emitted((None, *[types.int64] * 5), emit)
-
-
-_move1, _move2, _move4, _move8 = (_mover(width) for width in (1, 2, 4, 8))
-
-
-@inline
-def move(itemsize: Any, target: Any, target_step: Any, source: Any, source_step: Any, length: Any) -> None:
-    """Copy elements of 1, 2, 4 or 8 bytes between addresses; steps in bytes."""
-    outlined()
-    if itemsize == 4:
-        _move4(target, target_step, source, source_step, length)
-    elif itemsize == 8:
-        _move8(target, target_step, source, source_step, length)
-    elif itemsize == 1:
-        _move1(target, target_step, source, source_step, length)
-    else:
-        _move2(target, target_step, source, source_step, length)
-
-
-def sweep(expression: Callable[..., Any], results: Sequence[str], operands: Sequence[str], parameters: int = 0) -> Any:
-    """``run(table, numbers, length)``: evaluate an expression over contiguous elements.
+def sweep_loop(
+    builder: Any,
+    expression: Callable[..., Any],
+    dtypes: Sequence[str],
+    results: int,
+    entry: Sequence[Any],
+    given: Sequence[Value],
+    length: Any,
+) -> None:
+    """Emit the loop that evaluates an expression over contiguous elements.
 
     Parameters
     ----------
-    expression : ``expression(*operands, *parameters)`` returns a `Value` or a tuple of them, one for each result.
-    results, operands : dtypes; a result may lie exactly where an operand does.
-    parameters : how many numbers of the first operand's dtype stand at address `numbers`.
-
-    The table (int64, at address `table`) holds the address of every result, then of every operand, then for each
-    of them in the same order 1, or 0 for an operand whose single vector (64 bytes of lanes, all the same) is to be
-    read again and again.
+    expression : ``expression(*operands, *given)`` gives a `Value` or a tuple of them, one for each result.
+    dtypes : of the results (the first `results`), then of the operands.
+    entry : for each of them an address, then for each 1 (or, operands only, 0 to read one pair of vectors again and
+        again).
+    given : scalars, for all lanes.
     """
-    dtypes = [*results, *operands]
-    widest = max(ITEMSIZES[d] for d in dtypes)
-    count = VECTOR_BYTES // widest
-    first = operands[0] if operands else results[0]
 
-    def emit(builder: Any, table: Any, numbers: Any, length: Any) -> None:
-        entries = builder.inttoptr(table, I64.as_pointer())
+    def body(index: Any, mask: Any | None, count: int) -> None:
         lanes = [Lanes(builder, d, count) for d in dtypes]
-        entry = [builder.load(builder.gep(entries, [I64(k)])) for k in range(2 * len(dtypes))]
-        given = [Lanes(builder, first, count).scalar(numbers, k) for k in range(parameters)]
+        places = [
+            lane.pointer(entry[k], builder.mul(index, entry[len(dtypes) + k]) if k >= results else index)
+            for k, lane in enumerate(lanes)
+        ]
+        loaded = [lane.load(p, mask) for lane, p in zip(lanes[results:], places[results:], strict=True)]
+        made = expression(*loaded, *(number.splat(count) for number in given))
+        made = made if isinstance(made, tuple) else (made,)
+        for value, lane, p in zip(made, lanes, places, strict=False):
+            lane.store(value, p, mask)
 
-        def body(index: Any, mask: Any | None) -> None:
-            places = [
-                lane.pointer(entry[k], builder.mul(index, entry[len(dtypes) + k]) if k >= len(results) else index)
-                for k, lane in enumerate(lanes)
-            ]
-            loaded = [lane.load(p, mask) for lane, p in zip(lanes[len(results) :], places[len(results) :], strict=True)]
-            made = expression(*loaded, *given)
-            made = made if isinstance(made, tuple) else (made,)
-            for value, lane, p in zip(made, lanes, places, strict=False):
-                lane.store(value, p, mask)
-
-        vectors(builder, length, count, body)
-
-    return emitted((None, types.int64, types.int64, types.int64), emit)
+    vectors(builder, length, VECTOR_BYTES // max(ITEMSIZES[d] for d in dtypes), body)

@@ -135,7 +135,7 @@ def _lower(low: Lowering, x: Array, target: Array, weight: Array | None) -> Any:
         "softmax.loss_rows",
         [
             writes(losses), writes(row_weights), writes(stats), reads(source), reads(target), *_weights(low, weight),
-            rows, classes, group, source.strides[0], target.strides[0], 1, ignored, _bits(attrs["label_smoothing"]),
+            rows, classes, group, source.strides[0], target.strides[0], ignored, _bits(attrs["label_smoothing"]),
         ],
         chunks=chunks,
         work=work,
@@ -167,7 +167,7 @@ def _lower_backward(low: Lowering, dloss: Array) -> Any:
         [
             writes(dx), reads(dloss), reads(source), reads(target), *_weights(low, weight), reads(low.saved["stats"]),
             reads(low.saved["total"]) if attrs["reduction"] == "mean" else 0, rows, classes, group, classes,
-            dloss.strides[0] if dloss.ndim else 0, source.strides[0], target.strides[0], 1, attrs["ignore_index"],
+            dloss.strides[0] if dloss.ndim else 0, source.strides[0], target.strides[0], attrs["ignore_index"],
             _bits(attrs["label_smoothing"]),
         ],
         chunks=chunks,
