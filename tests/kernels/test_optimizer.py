@@ -100,7 +100,7 @@ def test_updates_by_either_backend(dtype, backend):
     theirs = copies(ours)
     cells = (1e-3, 0.9, 0.999, 1e-8, 0.0, 0.1, 0.001)
     with fastnn.use_backend(backend):
-        update.adam([a for row in ours for a in row], (0, 0), cells, dtype=dtype, amsgrad=False)
+        update.adam([a for row in ours for a in row], (0, 0), cells, dtype=np.dtype(dtype), amsgrad=False)
     for p, g, m, v in theirs:
         update.adam_reference(p, g, m, v, None, 0, 0, *cells)
     assert_close(ours, theirs)
