@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 try:
-    import fastnn._runtime._fastnn_team
+    import fastnn._runtime._fastnn_team  # noqa: F401
 except ModuleNotFoundError as error:
     if error.name != "fastnn._runtime._fastnn_team":
         raise

@@ -13,7 +13,19 @@ def run(code, **kwargs):
 
 
 def test_import_brings_neither_numba_nor_the_extras():
-    heavy = "numba llvmlite typer rich matplotlib safetensors pooch scipy pandas sklearn torch".split()
+    heavy = [
+        "numba",
+        "llvmlite",
+        "typer",
+        "rich",
+        "matplotlib",
+        "safetensors",
+        "pooch",
+        "scipy",
+        "pandas",
+        "sklearn",
+        "torch",
+    ]
     result = run(f"import sys, fastnn; print([m for m in {heavy} if m in sys.modules])")
     assert result.stdout.strip() == "[]", result.stderr
 

@@ -38,7 +38,7 @@ def arguments(known: list[str]) -> argparse.Namespace:
     parser.add_argument("--blocks", type=int, default=10, help="timed blocks of each side in a pair")
     parser.add_argument("--seconds", type=float, default=0.1, help="length of a block")
     parser.add_argument(
-        "--patience", type=float, default=0, help="seconds a comparison may take to repeat blocks that others disturbed"
+        "--patience", type=float, default=0, help="seconds a case may take to repeat what other processes disturbed"
     )
     parser.add_argument("--starts", type=int, default=20, help="starts of a program, where those are timed")
     parser.add_argument("--json", type=Path, help="file for all that was measured")
@@ -72,7 +72,7 @@ def main() -> int:
         module, case = known[name]
         try:
             if isinstance(case, StartCase):
-                results.append(start_time(case, chosen.starts, say))
+                results.append(start_time(case, chosen.starts, patience=chosen.patience, say=say))
                 continue
         except PeerError as error:
             problems.append(str(error))

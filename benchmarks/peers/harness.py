@@ -31,7 +31,7 @@ from benchmarks.peers.statistics import Estimate, estimate
 
 _WORKER = Path(__file__).with_name("worker.py")
 _PAUSE_SECONDS = 0.06  # more than the 25 ms that a pool spins
-_DISTURBED = 0.25  # CPUs taken by other processes; ticks of 10 ms do not show less in a block
+DISTURBED = 0.25  # CPUs taken by other processes; ticks of 10 ms do not show less in a block
 _ASLEEP_SECONDS = 5.0  # how long to wait for a side that goes on computing
 
 
@@ -207,7 +207,7 @@ def compare(
                 order = (ours, peer) if (pair + len(kept)) % 2 == 0 else (peer, ours)
                 began = time.monotonic()
                 this = _round(case, {name: workers[name] for name in order}, calls, threads, plan)
-                if this.others is not None and this.others > _DISTURBED and patience > 0:
+                if this.others is not None and this.others > DISTURBED and patience > 0:
                     patience -= time.monotonic() - began
                     details["repeated"] += 1
                     continue

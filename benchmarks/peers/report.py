@@ -64,7 +64,7 @@ def show(results: list[Comparison | Start]) -> None:
         for cells in rows:
             table.add_row(*cells, style="red" if "MISSED" in cells else None)
         Console(width=None if os.isatty(1) else 160).print(table)
-    busy = [result.others for result in results if isinstance(result, Comparison) and result.others is not None]
+    busy = [result.others for result in results if result.others is not None]
     if busy and max(busy) > _BUSY:
         print(f"a noisy machine: other processes took {min(busy):.1f} to {max(busy):.1f} CPUs while this was measured")
     if any(isinstance(result, Comparison) and not result.quiet for result in results):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -12,18 +13,22 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benchmarks.peers.case import StartCase
-from benchmarks.peers.environment import without_overrides
-from benchmarks.peers.harness import PeerError
+from benchmarks.peers.environment import machine_seconds, without_overrides
+from benchmarks.peers.harness import DISTURBED, PeerError
 from benchmarks.peers.statistics import Estimate, estimate
 
 
 @dataclass
 class Start:
-    """A start-up time in seconds, what is taken off (if anything) already taken off."""
+    """A start-up time in seconds, what is taken off (if anything) already taken off.
+
+    ``others`` is the mean number of CPUs that other processes took meanwhile; None where the system does not tell.
+    """
 
     case: str
     seconds: Estimate
     bar: float
+    others: float | None = None
     details: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -36,10 +41,18 @@ class Start:
         return {**asdict(self), "holds": self.holds}
 
 
-def start_time(case: StartCase, runs: int, say: Callable[[str], None] = lambda text: None) -> Start:
-    """Measure a start-up; a first run, not counted, warms the page cache and fills the folder that runs share."""
+def start_time(
+    case: StartCase, runs: int, *, patience: float = 0.0, say: Callable[[str], None] = lambda text: None
+) -> Start:
+    """Measure a start-up; a first run, not counted, warms the page cache and fills the folder that runs share.
+
+    Runs that other processes disturbed are repeated for ``patience`` seconds at most.
+    """
     environment, removed = without_overrides()
-    taken, differences = [], []
+    taken: list[float] = []
+    differences: list[list[float]] = []
+    others: list[float | None] = []
+    repeated = 0
     with ExitStack() as stack:
         kept = stack.enter_context(tempfile.TemporaryDirectory())
 
@@ -48,15 +61,44 @@ def start_time(case: StartCase, runs: int, say: Callable[[str], None] = lambda t
                 own = {k: v.format(kept=kept, fresh=fresh) for k, v in case.environment.items()}
                 return _seconds(case.name, code, {**environment, **own})
 
-        for number in range(-1, runs):
-            say(f"{case.name}, start {max(number, 0) + 1} of {runs}")
+        say(f"{case.name}, {runs} starts")
+        run(case.code)
+        while len(taken) < runs:
+            watch, began = _Watch(), time.monotonic()
             less = run(case.minus) if case.minus is not None else 0.0
             whole = run(case.code)
-            if number >= 0:
-                taken.append(whole)
-                differences.append([whole - less])
-    details = {"environment_removed": removed, "seconds": taken, "python": sys.version.split()[0]}
-    return Start(case.name, estimate(differences), case.bar, details)
+            disturbed = watch.others()
+            if disturbed is not None and disturbed > DISTURBED and patience > 0:
+                patience -= time.monotonic() - began
+                repeated += 1
+                continue
+            taken.append(whole)
+            differences.append([whole - less])
+            others.append(disturbed)
+    details = {"environment_removed": removed, "seconds": taken, "python": sys.version.split()[0], "repeated": repeated}
+    seen = [share for share in others if share is not None]
+    mean = sum(seen) / len(seen) if seen else None
+    return Start(case.name, estimate(differences), case.bar, mean, details)
+
+
+class _Watch:
+    """Sees how many CPUs were taken by processes that are not children of ours."""
+
+    def __init__(self) -> None:
+        self._before = self._now()
+
+    @staticmethod
+    def _now() -> tuple[float, float, float] | None:
+        machine, times = machine_seconds(), os.times()
+        own = times.user + times.system + times.children_user + times.children_system
+        return None if machine is None else (time.perf_counter(), machine, own)
+
+    def others(self) -> float | None:
+        now = self._now()
+        if now is None or self._before is None:
+            return None
+        wall, machine, own = (after - before for after, before in zip(now, self._before, strict=True))
+        return max(0.0, machine - own) / wall
 
 
 def _seconds(name: str, code: str, environment: dict[str, str]) -> float:

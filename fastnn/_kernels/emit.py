@@ -73,6 +73,11 @@ class Vectors:
         kind = ir.FunctionType(POINTER, [POINTER])
         return self.builder.asm(kind, "", "=r,0", [pointer], side_effect=False)
 
+    def opaque_number(self, number: Value) -> Value:
+        """The same int64, unknown to LLVM: it is kept rather than computed anew."""
+        kind = ir.FunctionType(I64, [I64])
+        return self.builder.asm(kind, "", "=r,0", [number], side_effect=False)
+
     def mask(self, count: Value) -> Value:
         """A mask of the first `count` (int64, 0 to lanes) lanes."""
         numbers = ir.VectorType(I32, self.lanes)

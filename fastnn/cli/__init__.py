@@ -12,6 +12,11 @@ def main() -> None:
     if missing:
         print(f"fastnn: {' and '.join(missing)} missing; run: pip install 'fastnn-cpu[all]'", file=sys.stderr)
         sys.exit(1)
-    from fastnn.cli.app import run
+    try:
+        from fastnn.cli.app import run
 
-    sys.exit(run(sys.argv[1:]))
+        status = run(sys.argv[1:])
+    except KeyboardInterrupt:  # while importing; what comes later is told by the command
+        print("fastnn: interrupted", file=sys.stderr)
+        status = 130
+    sys.exit(status)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fastnn.cli.failure import Failure
+from fastnn.cli.failure import INTERRUPTED, Failure
 
 # The common base of typer's errors about arguments (typer brings its own copy of click).
 _ArgumentError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -36,13 +36,12 @@ def run(arguments: list[str]) -> int:
     try:
         status = app(arguments, prog_name="fastnn", standalone_mode=False)
     except typer.Exit as stop:
-        return int(stop.exit_code)
+        status = stop.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        print("fastnn: interrupted", file=sys.stderr)
-        return 130
+        status = INTERRUPTED
     except Failure as failure:
         print(f"fastnn: {failure}", file=sys.stderr)
-        return 1
+        return failure.status
     except _ArgumentError as error:
         complaint: Any = error
         text = complaint.format_message()
@@ -52,6 +51,8 @@ def run(arguments: list[str]) -> int:
         line = " ".join(text.split()).rstrip(".")
         print(f"fastnn: {line}" + ("" if line.startswith("Invalid") else "; see fastnn --help"), file=sys.stderr)
         return 2
+    if status == INTERRUPTED:  # some versions of typer make an exit of Ctrl-C, others raise
+        print("fastnn: interrupted", file=sys.stderr)
     return int(status or 0)
 
 
@@ -104,7 +105,7 @@ def train(
         bool, typer.Option("--compare-numpy", help="Also measure an epoch on the NumPy reference.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors alone.")] = False,
-) -> int:
+) -> None:
     """Train a network of dense layers and keep its weights, history and a plot."""
     try:
         sizes = _sizes(hidden)
@@ -123,7 +124,7 @@ def train(
         threads=threads,
         compare_numpy=compare_numpy,
     )
-    return run_training(settings, quiet=quiet)
+    run_training(settings, quiet=quiet)
 
 
 @app.command()

@@ -107,6 +107,7 @@ class Bar(Plain):
         """Remove the bar."""
         if self._started:
             self._progress.stop()
+            self._started = False
 
     def _print(self, text: str) -> None:
         self._console.print(text, markup=False, soft_wrap=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import sys
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -14,11 +13,10 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 import fastnn
-from fastnn.cli.failure import Failure
+from fastnn.cli.failure import INTERRUPTED, Failure
 from fastnn.cli.outputs import save_history, save_plot, save_weights
 from fastnn.cli.progress import Display, display
 from fastnn.data import DataLoader, ImageSplits, datasets
-from fastnn.random import manual_seed
 from fastnn.training import Epoch, History, cosine, train, train_epoch
 
 
@@ -37,8 +35,8 @@ class Settings:
     compare_numpy: bool
 
 
-def run_training(settings: Settings, *, quiet: bool = False) -> int:
-    """Train, evaluate and save; returns the exit status. Raises Failure with a line for the user."""
+def run_training(settings: Settings, *, quiet: bool = False) -> None:
+    """Train, evaluate and save. Raises Failure with a line for the user."""
     if importlib.util.find_spec("safetensors") is None:
         raise Failure("safetensors missing, which keeps the weights; run: pip install 'fastnn-cpu[all]'")
     _make_folder(settings.out)
@@ -50,7 +48,7 @@ def run_training(settings: Settings, *, quiet: bool = False) -> int:
         raise Failure(str(error)) from None
     with closing(display(quiet, len(images.train))) as show:
         try:
-            return _run(settings, images, show)
+            _run(settings, images, show)
         except MemoryError:
             raise Failure(f"not enough memory for hidden layers of {settings.hidden}") from None
         except OSError as error:
@@ -59,7 +57,7 @@ def run_training(settings: Settings, *, quiet: bool = False) -> int:
 
 def build(sizes: list[int], settings: Settings) -> tuple[Any, Any, Any]:
     """Return model, loss function and optimizer; the seed fixes the weights."""
-    manual_seed(settings.seed)
+    fastnn.manual_seed(settings.seed)
     layers: list[Any] = []
     for inputs, outputs in pairwise(sizes):
         layers += [fastnn.nn.Linear(inputs, outputs), fastnn.nn.ReLU()]
@@ -76,7 +74,7 @@ def _make_folder(folder: Path) -> None:
         raise Failure(f"--out must be a folder that can be written to, got {folder}")
 
 
-def _run(settings: Settings, images: ImageSplits, show: Display) -> int:
+def _run(settings: Settings, images: ImageSplits, show: Display) -> None:
     features, labels = images.train.features(), images.train.labels
     held_out = images.test.features(), images.test.labels
     sizes = [features.shape[1], *settings.hidden, len(images.train.classes)]
@@ -96,7 +94,7 @@ def _run(settings: Settings, images: ImageSplits, show: Display) -> int:
         history.epochs.append(epoch)
         show.epoch(epoch, settings.epochs)
 
-    status = 0
+    interrupted = None
     try:
         train(
             model,
@@ -109,24 +107,26 @@ def _run(settings: Settings, images: ImageSplits, show: Display) -> int:
             on_batch=show.batch,
             on_epoch=on_epoch,
         )
+        show.close()
     except KeyboardInterrupt:
+        show.close()
         done = len(history.epochs)
         left = f"{weights} holds the weights after epoch {done}" if done else "nothing was saved"
-        print(f"fastnn: interrupted in epoch {done + 1}; {left}", file=sys.stderr)
+        interrupted = Failure(f"interrupted in epoch {done + 1}; {left}", INTERRUPTED)
         if not done:
-            return 130
-        status = 130
+            raise interrupted from None
     speed = history.samples_per_second or 0.0
     show.line("accuracy", f"{100 * (history.accuracy or 0):.2f}% of {len(held_out[1]):,} held-out images")
     show.line("speed", f"{speed:,.0f} samples/s")
     numpy_speed = None
-    if settings.compare_numpy and status == 0:
+    if settings.compare_numpy and interrupted is None:
         numpy_speed = _numpy_speed(sizes, settings, loader)
         show.line(
             "", f"{numpy_speed:,.0f} samples/s on the NumPy reference: fastnn is {speed / numpy_speed:.2f}x as fast"
         )
     _save(settings, images, history, numpy_speed, show)
-    return status
+    if interrupted is not None:
+        raise interrupted
 
 
 def _numpy_speed(sizes: list[int], settings: Settings, loader: DataLoader) -> float:

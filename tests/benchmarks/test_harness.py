@@ -83,6 +83,7 @@ def test_start_times():
     assert 0.15 < result.seconds.median < 1
     assert result.holds
     assert len(result.details["seconds"]) == 3
+    assert result.others is None or result.others >= 0
 
 
 def test_folders_of_start_times():

@@ -93,6 +93,28 @@ def test_a_write_that_fails_keeps_the_old_file(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["weights"]
 
 
+def test_ctrl_c_just_after_the_file_took_its_place(tmp_path, monkeypatch):
+    replace = os.replace
+
+    def interrupted(source, target):
+        replace(source, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        outputs.write_whole(tmp_path / "weights", b"new")
+    assert (tmp_path / "weights").read_bytes() == b"new"
+
+
+def test_ctrl_c_before_training(tmp_path, capsys, monkeypatch):
+    def stop():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastnn.data.datasets.mnist", stop)
+    assert run(["train", "mnist", "--out", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "fastnn: interrupted\n"
+
+
 def test_a_full_disk_is_told_in_one_line(tmp_path, capsys, on_digits, monkeypatch):
     def full(handle):
         raise OSError(28, "No space left on device")

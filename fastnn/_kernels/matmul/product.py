@@ -21,7 +21,7 @@ from fastnn._kernels.emit import POINTER
 from fastnn._kernels.jit import inline, intrinsic, kernel
 from fastnn._kernels.matmul import tile
 from fastnn._kernels.matmul.pack import mover
-from fastnn._kernels.matmul.table import ADD, CUT, PACK_COLUMNS, PACK_ROWS, ROOM_A, SHUT, Tiles
+from fastnn._kernels.matmul.table import ADD, CUT, PACK_COLUMNS, PACK_ROWS, ROOM_A, SHUT, WIDEST, Tiles
 from fastnn._kernels.pointer import pointer
 
 
@@ -39,7 +39,7 @@ def product(dtype: str, width: int, registers: int) -> Any:
     packed_step = (tiles.tallest * size + 63) // 64 * 64
     lanes = width // size
     call_tile = _caller(size, tiles)
-    pack_rows, pack_columns = _packers(dtype)
+    pack_rows, pack_columns = _packers(dtype, width)
     second_pass = _second_pass(dtype)
     pack_panels = _panel_packer(size, width)
 
@@ -50,7 +50,8 @@ def product(dtype: str, width: int, registers: int) -> Any:
         c_row, e_row, e_column = args[11] * size, args[12] * size, args[13] * size
         final, after, accumulate = args[14], args[15], args[16]
         chunk_rows, chunk_columns, block = args[17], args[18], args[19]
-        stretch, panel = args[20], args[21] * lanes
+        stretch, widest = args[20], args[21]
+        panel = widest * lanes
         tallest, pack, local = args[22], args[23], args[24]
         room = scratch
         room_b = room + ROOM_A
@@ -88,7 +89,7 @@ def product(dtype: str, width: int, registers: int) -> Any:
                             tile_a = room
                         elif pack == PACK_COLUMNS:
                             tile_row, tile_step = size, packed_step
-                            pack_columns(room, tile_step, tile_a, a_row, a_step, h, k1 - k0)
+                            pack_columns(room, tile_step, tile_a, a_step, h, k1 - k0)
                             tile_a = room
                         for p in range((edge - column0 + panel - 1) // panel):
                             j = column0 + p * panel
@@ -96,14 +97,18 @@ def product(dtype: str, width: int, registers: int) -> Any:
                             q = 0
                             while q < end:
                                 left = (end - q + lanes - 1) // lanes
-                                which = 3 if left >= 8 else 2 if left >= 4 else left - 1 if left < 3 else 1
-                                used = min(end - q, lanes << which)
+                                vectors = min(left, widest)
+                                if vectors == 3 and widest != 3:
+                                    vectors = 2
+                                elif vectors > 4 and vectors < 8:
+                                    vectors = 4
+                                used = min(end - q, vectors * lanes)
                                 place = c + i * c_row + (j + q) * size
                                 place_next = place + used * size
                                 if j + q + used >= edge:
                                     place_next = c + (i + h) * c_row + column0 * size
                                 call_tile(
-                                    (h - 1) * 4 + which,
+                                    (h - 1) * WIDEST + vectors - 1,
                                     k1 - k0,
                                     tile_a,
                                     tile_row,
@@ -112,7 +117,7 @@ def product(dtype: str, width: int, registers: int) -> Any:
                                     row_b,
                                     place,
                                     c_row,
-                                    used - (lanes << which) + lanes,
+                                    used - (vectors - 1) * lanes,
                                     old,
                                     epilogue,
                                     e + i * e_row + (j + q) * size,
@@ -133,15 +138,15 @@ def product(dtype: str, width: int, registers: int) -> Any:
 
 
 def _caller(size: int, tiles: Tiles) -> Any:
-    """The function that calls a tile by its number, (rows - 1) * 4 + log2(vectors)."""
+    """The function that calls a tile by its number, (rows - 1) * WIDEST + vectors - 1."""
 
     def table(module: ir.Module) -> ir.GlobalVariable:
         name = f"fastnn_tiles_{size}"
         if name in module.globals:
             return module.globals[name]
-        slots = [ir.Constant(POINTER, None)] * (4 * tiles.tallest)
+        slots = [ir.Constant(POINTER, None)] * (WIDEST * tiles.tallest)
         for rows, vectors in tiles.shapes():
-            number = (rows - 1) * 4 + vectors.bit_length() - 1
+            number = (rows - 1) * WIDEST + vectors - 1
             slots[number] = tile.define_tile(module, size, tiles.width, rows, vectors, tiles.masks)
         kind = ir.ArrayType(POINTER, len(slots))
         variable = ir.GlobalVariable(module, kind, name)
@@ -186,8 +191,10 @@ def _caller(size: int, tiles: Tiles) -> Any:
     return call_tile
 
 
-def _packers(dtype: str) -> tuple[Any, Any]:
+def _packers(dtype: str, width: int) -> tuple[Any, Any]:
     """Copies of some rows of A: row by row, or column by column, whichever way they lie. Distances are in bytes."""
+    size = np.dtype(dtype).itemsize
+    lanes, move = width // size, mover(size, width)
 
     @inline
     def pack_rows(to: Any, to_row: Any, a: Any, a_row: Any, a_step: Any, rows: Any, k: Any) -> None:
@@ -202,13 +209,12 @@ def _packers(dtype: str) -> tuple[Any, Any]:
                     target[p] = pointer(source + p * a_step, dtype)[0]
 
     @inline
-    def pack_columns(to: Any, to_step: Any, a: Any, a_row: Any, a_step: Any, rows: Any, k: Any) -> None:
-        for p in range(k):
-            target, source = pointer(to + p * to_step, dtype), pointer(a + p * a_step, dtype)
-            for i in range(rows):
-                target[i] = source[i]
+    def pack_columns(to: Any, to_step: Any, a: Any, a_step: Any, rows: Any, k: Any) -> None:
+        for i in range(0, rows, lanes):
+            count = min(lanes, rows - i)
+            for p in range(k):
+                move(to + p * to_step + i * size, a + p * a_step + i * size, count)
 
-    size = np.dtype(dtype).itemsize
     return pack_rows, pack_columns
 
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 # What a tile does before it stores its sums; `tile.py` has the same numbers.
 NONE, BIAS, RELU, BIAS_RELU, GATE = range(5)
 
+# Most vectors of a tile.
+WIDEST = 8
+
 # Bits of the second pass over C, for what tiles do not do: add e, cut off below zero, clear where e is not positive.
 ADD, CUT, SHUT = 1, 2, 4
 
@@ -52,14 +55,16 @@ class Tiles:
     registers: int
 
     @property
-    def heights(self) -> dict[int, int]:
-        """For each number of vectors side by side, the most rows whose accumulators leave room in the registers."""
-        return {1: 14, 2: 14, 4: 6, 8: 3} if self.registers >= 32 else {1: 6, 2: 6, 4: 2, 8: 1}
+    def heights(self) -> dict[int, range]:
+        """For each number of vectors side by side, the rows whose accumulators fill the registers but fit."""
+        if self.registers >= 32:
+            return {1: range(1, 13), 2: range(1, 13), 3: range(5, 10), 4: range(1, 4), 8: range(1, 4)}
+        return {1: range(1, 7), 2: range(1, 7), 4: range(1, 3), 8: range(1, 2)}
 
     @property
     def tallest(self) -> int:
         """Most rows of any tile."""
-        return max(self.heights.values())
+        return max(rows[-1] for rows in self.heights.values())
 
     @property
     def masks(self) -> bool:
@@ -68,16 +73,23 @@ class Tiles:
 
     def shapes(self) -> Iterator[tuple[int, int]]:
         """Every tile, as (rows, vectors)."""
-        for vectors, tallest in self.heights.items():
-            for rows in range(1, tallest + 1):
+        for vectors, heights in self.heights.items():
+            for rows in heights:
                 yield rows, vectors
 
     def choose(self, m: int, n: int, lanes: int) -> tuple[int, int]:
-        """Rows and vectors of the tile for a product: wide where there are few rows, which fill few registers."""
+        """Rows and vectors of the tile for a product.
+
+        Few rows take wide tiles, which fill the registers too. Many rows and columns take three vectors: fewer loads
+        for each FMA, which shows where another hardware thread shares the core (docs/decisions/matmul-tiles.md).
+        """
         needed = -(-n // lanes)
-        height = -(-m // -(-m // self.heights[2]))
-        vectors = max(v for v, tallest in self.heights.items() if v == 1 or (height <= tallest and v < 2 * needed))
-        return self.heights[vectors], vectors
+        if 3 in self.heights and m >= 2 * self.heights[3][-1] and needed >= 6:
+            return self.heights[3][-1], 3
+        height = -(-m // -(-m // self.heights[2][-1]))
+        fitting = [v for v, heights in self.heights.items() if v != 3 and height in heights and v < 2 * needed]
+        vectors = max(fitting, default=1)
+        return self.heights[vectors][-1], vectors
 
 
 # Nanoseconds of work in a chunk: of a small product, and of a large one, whose chunks each read A and B again.
@@ -148,7 +160,8 @@ def cut(
     rows, columns = _chunk(m, n, panel, height, chunks_wanted(nanoseconds))
     # B is read once for each tile's rows: from the second-level cache, if a block fits into a part of it
     pack_b = not packed and m >= PACKING_ROWS and k * n * size > l2 // 2
-    far = a_strides[1] == 1 and a_strides[0] * size % 2048 == 0 and k * size >= 2048
+    # rows (or columns) a multiple of 2 KiB apart fall into a few sets of the cache
+    far = max(abs(s) for s in a_strides) * size % 2048 == 0 and k * size >= 1024
     pack_a = PACK_NONE
     if m >= 8 and n >= 2 * panel and (pack_b or packed or far or 1 not in a_strides):
         pack_a = PACK_COLUMNS if a_strides[0] == 1 else PACK_ROWS

@@ -25,8 +25,9 @@ ARGUMENTS = (
 POINTERS = {"a", "b", "c", "e", "c_next"}
 TYPE = ir.FunctionType(ir.VoidType(), [POINTER if name in POINTERS else I64 for name in ARGUMENTS])
 
-# Rows of A that share a moving pointer: x86 adds one, two or four times a register to an address.
-ROWS_PER_POINTER = 3
+# Rows of A that share a moving pointer: x86 adds one, two, four or eight times a register to an address, and one
+# register each holds one and three times the rows' distance.
+ROWS_PER_POINTER = 5
 # How many rows of B ahead of the present one are asked for: B streams from the second-level cache.
 PREFETCH = 4
 
@@ -107,10 +108,18 @@ class _Tile:
             phi.add_incoming(value, block)
         return phi
 
+    def row(self, base: Value, m: int) -> Value:
+        """The address of row m of A from a moving pointer, by an odd multiple of the rows' distance times 2**n."""
+        if m == 0:
+            return base
+        odd = m // (m & -m)
+        return self.vector.at(base, self.builder.mul(self.multiples[odd], I64(m // odd)))
+
     def chain(self, sums: list[Value]) -> list[Value]:
         """Add the products of all k, in order, to each accumulator."""
         b, v, args = self.builder, self.vector, self.args
         starts = self.rows_of(args["a"], args["a_row"])[::ROWS_PER_POINTER]
+        self.multiples = {1: args["a_row"], 3: v.opaque_number(b.mul(args["a_row"], I64(3)))}
         before, head, done = b.block, self.block("k"), self.block("k_done")
         b.cbranch(b.icmp_signed(">", args["k"], I64(0)), head, done)
         b.position_at_end(head)
@@ -124,9 +133,7 @@ class _Tile:
             v.prefetch(v.at(ahead, q * v.width))
         moving = [v.opaque(p) for p in rows_a]
         for m in range(self.rows):
-            skip = m % ROWS_PER_POINTER
-            offset = b.mul(args["a_row"], I64(skip)) if skip else I64(0)
-            at = v.at(moving[m // ROWS_PER_POINTER], offset)
+            at = self.row(moving[m // ROWS_PER_POINTER], m % ROWS_PER_POINTER)
             element = v.splat(v.load_element(at))
             for q in range(self.vectors):
                 i = m * self.vectors + q
