@@ -56,7 +56,7 @@ def _rows(low: Lowering, x: Array, kept: list[int], axes: list[int], length: int
     cost = COST * x.itemsize / 4
     own, own_strides = _described(x, kept)
     summed, strides = _described(x, axes)
-    if not summed:
+    if not summed or not length:  # kernels divide by extents
         summed, strides = (1,), (1,)
     cost += 0.5 if strides[-1] != 1 else 0
     segment = length or 1
@@ -90,7 +90,7 @@ def _columns(
     own, own_strides = _described(x, outer)
     summed, strides = _described(x, axes)
     width = x.shape[column]
-    if not summed:
+    if not summed or not length:  # kernels divide by extents
         summed, strides = (1,), (1,)
     cost += 1.0 if x.strides[column] != 1 else 0
     tile = min(width, TILE)

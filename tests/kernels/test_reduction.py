@@ -112,6 +112,15 @@ def test_sum_to_undoes_broadcasting():
         np.testing.assert_array_equal(run(low, [x])[y], expected)
 
 
+@pytest.mark.parametrize("shape", [(3, 0), (0, 3), (2, 0, 3), (0, 0), (4, 3, 0, 2)], ids=str)
+def test_empty_sums(shape):
+    for x in (np.zeros(shape, "float32"), np.zeros([2 * n + 1 for n in shape], "float32")):
+        x = x[tuple(slice(1, None, 2) for _ in shape)] if x.size else x
+        for count in range(1, len(shape) + 1):
+            for axes in itertools.combinations(range(len(shape)), count):
+                np.testing.assert_array_equal(total(x, axes), x.sum(axes))
+
+
 def test_special_values():
     nan, inf = np.nan, np.inf
     x = np.array([[1, inf, 2], [nan, 1, 1], [inf, -inf, 0]], "float32")
