@@ -4,6 +4,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 VENV := $(CURDIR)/.venv
 PY := $(VENV)/bin/python
 export PATH := $(VENV)/bin:$(PATH)
+# Datasets that lie beside the checkout are used where nothing else is named.
+ifneq ($(wildcard ../shared/data),)
+export FASTNN_DATA ?= $(abspath ../shared/data)
+endif
 # The checkout must not shadow the installed wheel, so every job runs from an empty folder.
 RUN := mkdir -p build/run && cd build/run &&
 PYTEST := $(RUN) $(PY) -m pytest -c $(CURDIR)/pyproject.toml --rootdir $(CURDIR)

@@ -65,6 +65,11 @@ def _run_laid_out(
             np.copyto(own, copy)
 
 
+def _settle(x: np.ndarray) -> None:
+    """Set to zero what has sunk below the normal range, as the kernels do."""
+    x[np.abs(x) < np.finfo(x.dtype).tiny] = 0
+
+
 def sgd_reference(
     p: np.ndarray, g: np.ndarray, buffer: np.ndarray | None, nesterov: bool, maximize: int, lr: float,
     momentum: float, dampening: float, weight_decay: float, started: float,
@@ -75,6 +80,7 @@ def sgd_reference(
         g = g + weight_decay * p
     if buffer is not None:
         buffer[...] = momentum * buffer + (1 - dampening) * g if started else g
+        _settle(buffer)
         g = g + momentum * buffer if nesterov else buffer
     p -= lr * g
 
@@ -91,6 +97,7 @@ def adam_reference(
     elif weight_decay:
         g = g + weight_decay * p
     m += (1 - beta1) * (g - m)
+    _settle(m)
     v *= beta2
     v += (1 - beta2) * g * g
     if largest is not None:
