@@ -188,11 +188,15 @@ def _emit(body: Callable[..., Any], symbol: str, alone: bool) -> bytes:
         passes.add_global_dead_code_eliminate_pass()
         passes.run(module, builder)
         module.triple = loader.triple()
+        # llvmlite's memory manager leaves no room for the table through which the small model calls outside, so code
+        # that does is emitted for the large model; block moves and fills are known to before any code is made.
+        large = functools.partial(make_machine, reloc="static", codemodel="large")
+        if any(f.is_declaration and f.name.startswith(("llvm.memset", "llvm.memcpy")) for f in module.functions):
+            return bytes(large().emit_object(module))
         copy = module.clone()
         code = bytes(machine.emit_object(module))
         if symbols(code).undefined:
-            # llvmlite's memory manager leaves no room for the table through which the small model calls outside.
-            code = bytes(make_machine(reloc="static", codemodel="large").emit_object(copy))
+            code = bytes(large().emit_object(copy))
         return code
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn._kernels import jit
+from fastnn._kernels.errors import KernelsUnavailable
 from fastnn._runtime.recipe import Recipe
 from fastnn._runtime.tensor import Primitive, get_backend, register
 from fastnn.errors import DTypeError, ShapeError
@@ -138,6 +138,8 @@ def _symbolic(arrays: Iterable[np.ndarray | None]) -> list[Array | None]:
 
 def _resolve(phases: Sequence[Phase]) -> Callable[[Phase], int]:
     """Compile what is missing in one go; then give each phase's kernel address."""
+    from fastnn._kernels import jit
+
     jit.prepare([(phase.kernel, dict(phase.static)) for phase in phases])
     return lambda phase: jit.address(phase.kernel, **dict(phase.static))
 
@@ -309,7 +311,7 @@ class Op(Primitive):
     def _recipe(self, low: Lowering, outputs: Sequence[Array | None], shapes: dict[str, Any]) -> Recipe | None:
         try:
             resolve = _resolve([*low.checks, *low.phases])
-        except jit.KernelsUnavailable as error:
+        except KernelsUnavailable as error:
             warnings.warn(f"compiled kernels cannot be used here ({error}); NumPy serves instead", RuntimeWarning)
             from fastnn._backend import use_backend
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._kernels import jit
+from fastnn._kernels.errors import KernelsUnavailable
 from fastnn._runtime.segments import LayoutError, SegmentedUpdate
 from fastnn._runtime.tensor import dense_copy, dense_zeros, get_backend
 from fastnn.ops.op import KERNEL_DTYPES, NUMPY_BACKEND
@@ -29,9 +29,11 @@ def _run(
     update = updates.get(key)
     serves = get_backend() != NUMPY_BACKEND and (update is not None or dtype.name in KERNEL_DTYPES)
     if update is None and serves:
+        from fastnn._kernels import jit
+
         try:
             address = jit.address(f"optimizer.{name}", dtype=dtype.name, **static)
-        except jit.KernelsUnavailable:
+        except KernelsUnavailable:
             serves = False
         else:
             cost *= dtype.itemsize / 4

@@ -6,7 +6,6 @@ threads, and no choice changes the bits of a result: an element is one chain of 
 
 from __future__ import annotations
 
-from fastnn._kernels import cpu
 from fastnn._kernels.matmul import table
 from fastnn._kernels.matmul.table import Tiles
 from fastnn.ops.lowering import Array, Lowering, reads, updates, writes
@@ -74,6 +73,8 @@ def _append(
 ) -> None:
     """Append the phases for a c whose rows have unit stride."""
     (m, k), n, size = a.shape, b.shape[1], c.itemsize
+    from fastnn._kernels import cpu  # only now: importing fastnn asks nothing of the CPU
+
     target = cpu.target()
     tiles = Tiles(target.vector_bytes, target.registers)
     lanes = tiles.width // size
