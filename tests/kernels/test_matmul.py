@@ -9,7 +9,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from fastnn._kernels.matmul import plan, table
+from fastnn._kernels import cpu
+from fastnn._kernels.matmul import table
 from fastnn._kernels.matmul.plan import product
 from fastnn.testing.phases import Execution, lowering, run
 
@@ -145,7 +146,7 @@ def test_bits_do_not_depend_on_blocks_packing_or_the_order_of_chunks(monkeypatch
         monkeypatch.setattr(table, "cut", lambda *_, cut=cut: cut)
         monkeypatch.setattr(table, "pack_first", lambda *_, packing=packing: packing == "first")
         np.testing.assert_array_equal(multiply(a, b), expected)
-    target = plan.cpu.target()
+    target = cpu.target()
     for vectors, heights in table.Tiles(target.vector_bytes, target.registers).heights.items():
         monkeypatch.setattr(table.Tiles, "choose", lambda *_, choice=(heights[-1], vectors): choice)
         monkeypatch.setattr(table, "cut", lambda *_: table.Cut(50, 384, 333, 384, 0))
