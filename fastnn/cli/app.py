@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -35,6 +36,7 @@ def run(arguments: list[str]) -> int:
     """Run a command line; a bad one is told in one line on the standard error. Returns the exit status."""
     try:
         status = app(arguments, prog_name="fastnn", standalone_mode=False)
+        sys.stdout.flush()
     except typer.Exit as stop:
         status = stop.exit_code
     except (typer.Abort, KeyboardInterrupt):
@@ -42,6 +44,9 @@ def run(arguments: list[str]) -> int:
     except Failure as failure:
         print(f"fastnn: {failure}", file=sys.stderr)
         return failure.status
+    except BrokenPipeError:  # as in `fastnn train mnist | head -1`: nobody is left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at exit
+        return 1
     except _ArgumentError as error:
         complaint: Any = error
         text = complaint.format_message()
@@ -100,7 +105,9 @@ def train(
     hidden: Annotated[str, typer.Option(help="Sizes of the hidden layers, such as 128 or 256,64.")] = "128",
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Fixes the weights and the order of batches.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for the results  [default: runs/DATA]")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Compute threads  [default: physical cores]")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Compute threads  [default: FASTNN_NUM_THREADS, else the cores]")
+    ] = None,
     compare_numpy: Annotated[
         bool, typer.Option("--compare-numpy", help="Also measure an epoch on the NumPy reference.")
     ] = False,

@@ -51,6 +51,8 @@ def run_training(settings: Settings, *, quiet: bool = False) -> None:
             _run(settings, images, show)
         except MemoryError:
             raise Failure(f"not enough memory for hidden layers of {settings.hidden}") from None
+        except BrokenPipeError:  # who reads the output has gone
+            raise
         except OSError as error:
             raise Failure(f"cannot write to {settings.out}: {error.strerror or error}") from None
 

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import time
@@ -7,6 +8,8 @@ import pytest
 import fastnn
 from fastnn import cli
 from fastnn.cli.app import run
+
+COMMAND = [sys.executable, "-c", "from fastnn.cli import main; main()"]
 
 
 @pytest.mark.parametrize(
@@ -24,6 +27,7 @@ from fastnn.cli.app import run
         ("train mnist --hidden 12,x", "got '12,x'"),
         ("train mnist --seed -1", " 0"),
         ("train mnist --threads 0", " 1"),
+        ("train mnist --threads 1025", " 1024"),
         ("train mnist --colour red", "--colour"),
         ("fly", "see fastnn --help"),
     ],
@@ -66,11 +70,18 @@ def test_without_the_extra(monkeypatch, capsys):
     assert capsys.readouterr().err == "fastnn: typer and rich missing; run: pip install 'fastnn-cpu[all]'\n"
 
 
+def test_a_reader_that_has_gone():
+    unread, written = os.pipe()
+    os.close(unread)
+    done = subprocess.run([*COMMAND, "info"], stdout=written, stderr=subprocess.PIPE, text=True)
+    os.close(written)
+    assert done.returncode == 1
+    assert done.stderr == ""
+
+
 def test_the_command_is_installed():
     start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", "from fastnn.cli import main; main()", "--help"], capture_output=True, text=True
-    )
+    done = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "train" in done.stdout
     # Ten times the 0.4 s aimed at: a bound against importing the world, not a measurement.

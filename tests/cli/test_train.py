@@ -1,7 +1,6 @@
 import json
 import os
 import signal
-import threading
 
 import numpy as np
 import pytest
@@ -51,22 +50,26 @@ def test_quiet(tmp_path, capsys, on_digits):
 
 
 def test_interrupted_after_an_epoch(tmp_path, capsys, on_digits, monkeypatch):
-    """The second save is that of epoch 2; Ctrl-C comes in epoch 3."""
+    """Ctrl-C comes with the first batch of epoch 3."""
     saves = []
+
+    def batch(*args):
+        if len(saves) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
 
     def save(path, state):
         outputs.save_weights(path, state)
         saves.append({name: np.array(value) for name, value in state.items()})
-        if len(saves) == 2:
-            threading.Timer(0.01, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 
     monkeypatch.setattr("fastnn.cli.train.save_weights", save)
+    monkeypatch.setattr("fastnn.cli.progress.Plain.batch", batch)
     assert run(["train", "mnist", "--epochs", "1000", "--out", str(tmp_path)]) == 130
-    assert f"{tmp_path / 'model.safetensors'} holds the weights after epoch" in capsys.readouterr().err
+    told = f"interrupted in epoch 3; {tmp_path / 'model.safetensors'} holds the weights after epoch 2"
+    assert told in capsys.readouterr().err
     kept = load_file(tmp_path / "model.safetensors")
     for name, value in saves[-1].items():
         np.testing.assert_array_equal(kept[name], value)
-    assert len(json.loads((tmp_path / "history.json").read_text())["epochs"]) == len(saves)
+    assert len(json.loads((tmp_path / "history.json").read_text())["epochs"]) == len(saves) == 2
 
 
 def test_interrupted_in_the_first_epoch(tmp_path, capsys, on_digits, monkeypatch):
