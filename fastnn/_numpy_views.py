@@ -1,4 +1,4 @@
-"""Helpers for Tensor's views: reading shapes, axes and indices, and carrying gradients back through them."""
+"""NumPy behind views and broadcasting: reading shapes, axes and indices, and carrying gradients back through them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def scatter(gradient: np.ndarray, index: Any, shape: tuple[int, ...], dtype: Any
 
 
 def sum_to(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Sum over the axes along which `shape` was repeated."""
+    """The gradient of an operand of the given shape: summed over the axes along which broadcasting repeated it."""
     lead = gradient.ndim - len(shape)
     axes = tuple(range(lead)) + tuple(
         lead + i for i, extent in enumerate(shape) if extent == 1 and gradient.shape[lead + i] != 1

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._numpy_views import sum_to as unbroadcast
 from fastnn.ops.elementwise import apply, contiguous, like, lowered
 from fastnn.ops.lowering import Array, Lowering
 from fastnn.ops.op import Op, Saved, broadcast
@@ -29,15 +30,6 @@ __all__ = [
 ]
 
 
-def _unbroadcast(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Sum over the axes along which an operand of the given shape was repeated."""
-    lead = gradient.ndim - len(shape)
-    axes = tuple(range(lead)) + tuple(
-        lead + i for i, extent in enumerate(shape) if extent == 1 and gradient.shape[lead + i] != 1
-    )
-    return gradient.sum(axis=axes).reshape(shape) if axes else gradient
-
-
 # -- each operation: what it computes, then the gradients, in NumPy and as phases
 
 
@@ -47,7 +39,7 @@ def _add(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _add_backward(ctx: Saved, dz: np.ndarray) -> tuple[np.ndarray | None, ...]:
-    return tuple(_unbroadcast(dz, ctx.shapes[n]) if ctx.needs[n] else None for n in "xy")
+    return tuple(unbroadcast(dz, ctx.shapes[n]) if ctx.needs[n] else None for n in "xy")
 
 
 def _lower_add_backward(low: Lowering, dz: Array) -> tuple[Array | None, ...]:
@@ -61,8 +53,8 @@ def _subtract(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _subtract_backward(ctx: Saved, dz: np.ndarray) -> tuple[np.ndarray | None, ...]:
     return (
-        _unbroadcast(dz, ctx.shapes["x"]) if ctx.needs["x"] else None,
-        -_unbroadcast(dz, ctx.shapes["y"]) if ctx.needs["y"] else None,
+        unbroadcast(dz, ctx.shapes["x"]) if ctx.needs["x"] else None,
+        -unbroadcast(dz, ctx.shapes["y"]) if ctx.needs["y"] else None,
     )
 
 
@@ -79,8 +71,8 @@ def _multiply(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _multiply_backward(ctx: Saved, dz: np.ndarray) -> tuple[np.ndarray | None, ...]:
     return (
-        _unbroadcast(dz * ctx.saved["y"], ctx.shapes["x"]) if ctx.needs["x"] else None,
-        _unbroadcast(dz * ctx.saved["x"], ctx.shapes["y"]) if ctx.needs["y"] else None,
+        unbroadcast(dz * ctx.saved["y"], ctx.shapes["x"]) if ctx.needs["x"] else None,
+        unbroadcast(dz * ctx.saved["x"], ctx.shapes["y"]) if ctx.needs["y"] else None,
     )
 
 
@@ -112,8 +104,8 @@ def _divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def _divide_backward(ctx: Saved, dz: np.ndarray) -> tuple[np.ndarray | None, ...]:
     y, z = ctx.saved["y"], ctx.saved["z"]
     return (
-        _unbroadcast(dz / y, ctx.shapes["x"]) if ctx.needs["x"] else None,
-        _unbroadcast(-(dz / y) * z, ctx.shapes["y"]) if ctx.needs["y"] else None,
+        unbroadcast(dz / y, ctx.shapes["x"]) if ctx.needs["x"] else None,
+        unbroadcast(-(dz / y) * z, ctx.shapes["y"]) if ctx.needs["y"] else None,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._kernels.matmul.plan import product
+from fastnn._numpy_views import sum_to
 from fastnn.errors import ShapeError
 from fastnn.ops.lowering import Array, Lowering
 from fastnn.ops.op import Op, Saved, Shape
@@ -52,16 +53,9 @@ def _backward(ctx: Saved, dz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     g = g[..., None] if y.ndim == 1 else g
     g = g[..., None, :] if x.ndim == 1 and y.ndim == 1 else g
     return (
-        _sum_to(g @ b.swapaxes(-1, -2), a.shape).reshape(x.shape),
-        _sum_to(a.swapaxes(-1, -2) @ g, b.shape).reshape(y.shape),
+        sum_to(g @ b.swapaxes(-1, -2), a.shape).reshape(x.shape),
+        sum_to(a.swapaxes(-1, -2) @ g, b.shape).reshape(y.shape),
     )
-
-
-def _sum_to(gradient: np.ndarray, shape: Shape) -> np.ndarray:
-    lead = gradient.ndim - len(shape)
-    gradient = gradient.sum(axis=tuple(range(lead)))
-    axes = tuple(i for i, extent in enumerate(shape) if extent == 1 and gradient.shape[i] != 1)
-    return gradient.sum(axis=axes, keepdims=True) if axes else gradient
 
 
 def _matrix(x: Array, column: bool) -> Array:
