@@ -45,8 +45,9 @@ def test_import_is_quick():
         times = []
         for _ in range(3):
             start = time.perf_counter()
-            run(code)
+            result = run(code)
             times.append(time.perf_counter() - start)
+            assert result.returncode == 0, result.stderr
         return min(times)
 
     # ten times the figure that the benchmarks hold, since tests share the machine

@@ -234,10 +234,13 @@ def test_results_larger_than_memory_raise_at_once(call):
     def big(shape):
         return np.broadcast_to(np.float32(0), shape)
 
-    start = time.perf_counter()
-    with pytest.raises(MemoryError):
-        call(big)
-    assert time.perf_counter() - start < 0.1
+    times = []
+    for _ in range(3):  # a busy machine may take the core away from one call
+        start = time.perf_counter()
+        with pytest.raises(MemoryError):
+            call(big)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.1
 
 
 def test_many_axes():

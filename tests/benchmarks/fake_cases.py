@@ -45,10 +45,10 @@ CASES = [
     Case(
         "fake",
         {
-            "fastnn": side(partial(takes, 0.004, 0)),
-            "twice": side(partial(takes, 0.008, 0)),
-            "wrong": side(partial(takes, 0.002, 1e-3)),
-            "threads": side(partial(takes, 0.004, 0), threads=7),
+            "fastnn": side(partial(takes, 0.02, 0)),
+            "twice": side(partial(takes, 0.04, 0)),
+            "wrong": side(partial(takes, 0.01, 1e-3)),
+            "threads": side(partial(takes, 0.02, 0), threads=7),
             "raises": side(raises),
             "dies": side(dies),
             "never-sleeps": side(never_sleeps),

@@ -10,7 +10,7 @@ from benchmarks.peers.start import start_time
 
 FAKES = Path(__file__).with_name("fake_cases.py")
 (CASE,) = runpy.run_path(str(FAKES))["CASES"]
-PLAN = Plan(pairs=2, blocks=3, block_seconds=0.02, warm_up_seconds=0.004)
+PLAN = Plan(pairs=2, blocks=3, block_seconds=0.08, warm_up_seconds=0.02)
 
 
 def run(peer, threads=1, plan=PLAN):
@@ -24,7 +24,7 @@ def test_a_known_ratio(monkeypatch):
     assert 1.4 < result.ratio.median < 2.8
     assert result.ratio.low <= result.ratio.median <= result.ratio.high
     assert result.holds
-    assert 0.004 < result.ours < 0.02
+    assert 0.02 <= result.ours < 0.06
     assert result.gflops == pytest.approx(CASE.flops / result.ours / 1e9)
     assert result.peak == pytest.approx(result.gflops / 4)
     sides = result.details["sides"]
@@ -78,9 +78,9 @@ def test_overrides_are_left_out(monkeypatch):
 
 
 def test_start_times():
-    case = StartCase("nap", "import time; time.sleep(0.2); print(1)", bar=10.0, minus="print(1)")
+    case = StartCase("nap", "import time; time.sleep(0.6); print(1)", bar=10.0, minus="print(1)")
     result = start_time(case, runs=3)
-    assert 0.15 < result.seconds.median < 1
+    assert 0.4 < result.seconds.median < 2  # Python starts in 0.02 s, or in some tenths on a busy machine
     assert result.holds
     assert len(result.details["seconds"]) == 3
     assert result.others is None or result.others >= 0
