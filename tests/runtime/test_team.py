@@ -15,12 +15,11 @@ import numpy as np
 import pytest
 import threadpoolctl
 
-import fastnn
 from fastnn._runtime import _fastnn_team as team
 
 controls = importlib.import_module("fastnn._threads")
 NATIVE = Path(__file__).parents[1] / "native"
-HEADERS = Path(fastnn.__file__).parent / "_runtime"
+HEADERS = Path(__file__).parents[2] / "fastnn" / "_runtime"
 COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("c++") or shutil.which("clang++")
 LARGE = 10**8  # nanoseconds of claimed work: every thread is wanted
 KERNELS = ("count_up", "mix", "dawdle", "meet", "nested")
