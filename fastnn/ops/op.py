@@ -6,6 +6,7 @@ The compiled base class dispatches calls; what stands here runs once for each si
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 import warnings
@@ -223,8 +224,26 @@ class Op(Primitive):
         self.floating, self.promotes, self.result = floating, promotes, result
         self.flops, self.cases, self.bench = flops, tuple(cases), tuple(bench)
         self.bounds, self.domain = dict(bounds or {}), dict(domain or {})
-        self.__doc__ = f"{doc or (reference[0].__doc__ or name)}\n\nShapes: ``{shapes}``"
+        self.__doc__ = self._document(inspect.cleandoc(doc or reference[0].__doc__ or name))
         register(self)
+
+    def _document(self, text: str) -> str:
+        """What `help` shows: the formula, then what follows from the declaration."""
+        options = [f"{n}={v!r}" for n, v in zip(self.attribute_names, self.attribute_defaults, strict=True)]
+        options += [f"{n}={v!r}" for n, v in zip(self.cell_names, self.cell_defaults, strict=True)]
+        lines = [
+            text,
+            "",
+            f"Shapes: ``{self.spec.text}`` (``*``, ``...``: any axes; ``?``: may be None; after ``;``: saved).",
+            *([f"Options and their defaults: {', '.join(options)}."] if options else []),
+            "Takes arrays and gives arrays (into ``out``, if given), or takes Tensors and gives Tensors. float32 and "
+            "float64 run as compiled kernels, other numbers in NumPy"
+            + (f"; {', '.join(self.integer)} must hold integers." if self.integer else "."),
+            "",
+            "Raises ShapeError (a ValueError and a RuntimeError) where shapes do not go together, DTypeError (a "
+            "TypeError and a RuntimeError) where dtypes do not.",
+        ]
+        return "\n".join(lines)
 
     def __repr__(self) -> str:
         return f"<op {self.name}: {self.spec.text}>"
