@@ -1,5 +1,6 @@
 """The tests run against the installed wheel, never against the source tree."""
 
+import importlib.metadata
 import sysconfig
 from pathlib import Path
 
@@ -8,3 +9,7 @@ import fastnn
 
 def test_fastnn_is_the_installed_one():
     assert Path(sysconfig.get_path("platlib")) in Path(fastnn.__file__).parents
+
+
+def test_one_version():
+    assert importlib.metadata.version("fastnn-cpu") == fastnn.__version__
