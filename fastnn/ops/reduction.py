@@ -155,11 +155,16 @@ def sum_to(low: Lowering, x: Array, shape: tuple[int, ...] | None, *, final: boo
 
 
 def summed_axes(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
-    """Axes counted from 0, in order; None means all. IndexError for one that is not there, ShapeError for a repeat."""
+    """Axes counted from 0, in order; None means all.
+
+    Raises TypeError for an axis that is no integer, IndexError for one that is not there, ShapeError for a repeat.
+    """
     if dim is None:
         return tuple(range(ndim))
     axes = []
     for axis in dim if isinstance(dim, tuple) else (dim,):
+        if not hasattr(axis, "__index__"):
+            raise TypeError(f"{name}: dim must be an integer or several, got {dim!r}")
         if not -max(ndim, 1) <= axis < max(ndim, 1):
             raise IndexError(f"{name}: dim must lie from {-max(ndim, 1)} to {max(ndim, 1) - 1}, got {axis}")
         if ndim:
@@ -172,7 +177,8 @@ def summed_axes(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
 def _normal(attributes: dict[str, Any]) -> dict[str, Any]:
     dim = attributes["dim"]
     if dim is not None and not isinstance(dim, (int, np.integer)):
-        dim = tuple(int(d) for d in dim) or None  # torch: no axes mean all
+        axes = tuple(dim) if np.iterable(dim) else (dim,)
+        dim = tuple(int(d) if isinstance(d, np.integer) else d for d in axes) or None  # torch: no axes mean all
     return {"dim": int(dim) if isinstance(dim, np.integer) else dim, "keepdim": bool(attributes["keepdim"])}
 
 

@@ -125,3 +125,10 @@ def test_more_rows_than_chunks(rows):
     np.testing.assert_array_equal(ops.matmul(x, np.eye(3, dtype="float32")), x)
     np.testing.assert_array_equal(ops.sum(x, 1), x.sum(axis=1))
     np.testing.assert_array_equal(ops.sum(x, 0), x.astype("float64").sum(axis=0))
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "softmax", "log_softmax"])
+@pytest.mark.parametrize(("dim", "error"), [("a", TypeError), (0.5, TypeError), (2, IndexError), (-3, IndexError)])
+def test_axes_that_are_none(name, dim, error):
+    with pytest.raises(error, match=f"{name}: dim must"):
+        getattr(ops, name)(np.ones((2, 3), "float32"), dim=dim)
