@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import wraps
+import inspect
+from collections.abc import Callable, Generator, Sequence
+from functools import partial, wraps
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -30,9 +31,35 @@ class _GradMode:
         set_grad_enabled_now(self._before)
 
     def __call__(self, function: F) -> F:
+        """Decorate: the mode holds while `function` runs, for a generator function while its body runs."""
+        mode = self.mode
+        if inspect.isgeneratorfunction(function):
+
+            @wraps(function)
+            def steps(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+                body = function(*args, **kwargs)
+                send: Callable[[], Any] = partial(next, body)
+                while True:
+                    before = set_grad_enabled_now(mode)
+                    try:
+                        value = send()
+                    except StopIteration as end:
+                        return end.value
+                    finally:
+                        set_grad_enabled_now(before)
+                    try:
+                        send = partial(body.send, (yield value))
+                    except GeneratorExit:
+                        body.close()
+                        raise
+                    except BaseException as error:
+                        send = partial(body.throw, error)
+
+            return steps  # type: ignore[return-value]
+
         @wraps(function)
         def inner(*args: Any, **kwargs: Any) -> Any:
-            before = set_grad_enabled_now(self.mode)
+            before = set_grad_enabled_now(mode)
             try:
                 return function(*args, **kwargs)
             finally:
@@ -41,7 +68,16 @@ class _GradMode:
         return inner  # type: ignore[return-value]
 
 
-class no_grad(_GradMode):
+class _PlainMode(_GradMode):
+    """A mode without options, which decorates with or without parentheses."""
+
+    def __new__(cls, function: Any = None) -> Any:
+        """A mode, or `function` decorated with it."""
+        made = super().__new__(cls)
+        return made if function is None else made(function)
+
+
+class no_grad(_PlainMode):
     """Within it, ops record nothing and results do not require grad."""
 
     mode = False
@@ -54,7 +90,7 @@ class inference_mode(_GradMode):
         self.mode = not mode
 
 
-class enable_grad(_GradMode):
+class enable_grad(_PlainMode):
     """Within it, ops are recorded, also inside `no_grad`."""
 
     mode = True
@@ -70,6 +106,11 @@ class set_grad_enabled(_GradMode):
     def __enter__(self) -> None:
         set_grad_enabled_now(self.mode)
 
+    def __call__(self, function: F) -> F:
+        """Decorate: what was set by making this is taken back, and holds while `function` runs."""
+        set_grad_enabled_now(self._before)
+        return super().__call__(function)
+
 
 def _first_order(create_graph: bool) -> None:
     if create_graph:
@@ -79,7 +120,15 @@ def _first_order(create_graph: bool) -> None:
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:
-    return (value,) if isinstance(value, Tensor) or value is None else tuple(value)
+    return (value,) if isinstance(value, (Tensor, np.ndarray)) or value is None else tuple(value)
+
+
+def _tensors(name: str, value: Any) -> tuple[Tensor, ...]:
+    found = _as_tuple(value)
+    for item in found:
+        if not isinstance(item, Tensor):
+            raise TypeError(f"{name} must be Tensors, got {type(item).__name__}")
+    return found
 
 
 def _root_gradients(tensors: Sequence[Tensor], gradients: Sequence[Any]) -> list[np.ndarray]:
@@ -97,7 +146,7 @@ def _root_gradients(tensors: Sequence[Tensor], gradients: Sequence[Any]) -> list
                 )
             ready.append(np.ones(root.shape, root.dtype))
             continue
-        array = given.array if isinstance(given, Tensor) else np.asarray(given, dtype=root.dtype)
+        array = given.array if isinstance(given, Tensor) else np.asarray(given)
         if array.shape != root.shape:
             raise ShapeError(f"backward: gradient must have shape {root.shape} to match the tensor, got {array.shape}")
         if array.dtype.kind not in "biuf":
@@ -122,7 +171,7 @@ def backward(
     create_graph : must be False; NotImplementedError otherwise.
     """
     _first_order(create_graph)
-    roots = _as_tuple(tensors)
+    roots = _tensors("backward: tensors", tensors)
     gradients = (None,) * len(roots) if grad_tensors is None else _as_tuple(grad_tensors)
     run_backward(list(roots), _root_gradients(roots, gradients), bool(retain_graph))
 
@@ -143,7 +192,7 @@ def grad(
     `allow_unused`.
     """
     _first_order(create_graph)
-    roots, targets = _as_tuple(outputs), _as_tuple(inputs)
+    roots, targets = _tensors("grad: outputs", outputs), _tensors("grad: inputs", inputs)
     for i, target in enumerate(targets):
         if not target.requires_grad:
             raise GraphError(f"grad: input {i} does not require grad")

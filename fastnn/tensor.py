@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn import _numpy_views as views
+from fastnn._runtime.memory import empty
 from fastnn._runtime.tensor import (
     TensorBase,
     dense_copy,
@@ -57,6 +58,15 @@ class Tensor(TensorBase):
 
     Make one with `fastnn.tensor` (copies) or `fastnn.from_numpy` and `fastnn.as_tensor` (share).
     """
+
+    def __init__(self, *data: Any) -> None:
+        """Make a float32 Tensor: a copy of nested numbers, or uninitialised from separate extents (as in torch)."""
+        if all(isinstance(extent, int) for extent in data):
+            self._set_array(empty(data if data else (0,), np.float32))
+        elif len(data) == 1:
+            self._set_array(np.array(_numbers("Tensor", data[0]), np.float32))
+        else:
+            raise TypeError(f"Tensor takes numbers in one sequence, or extents, got {len(data)} arguments")
 
     # -- NumPy and other libraries
 
@@ -123,7 +133,7 @@ class Tensor(TensorBase):
         return (self[i] for i in range(len(self)))
 
     def __contains__(self, value: Any) -> bool:
-        return bool((self.array == value).any())
+        return bool(np.any(self.array == (value.array if isinstance(value, TensorBase) else value)))
 
     def __repr__(self) -> str:
         body = np.array2string(self.array, separator=", ", precision=4, suppress_small=False, prefix="tensor(")
@@ -194,7 +204,9 @@ class Tensor(TensorBase):
 
     @data.setter
     def data(self, value: Tensor | np.ndarray) -> None:
-        array = value.array if isinstance(value, TensorBase) else np.asarray(value)
+        array = _numbers("data", value)
+        if self.requires_grad and array.dtype.kind != "f":
+            raise DTypeError(f"data of a Tensor that requires grad must be floating, got dtype {array.dtype}")
         self._set_array(array)
 
     @property
@@ -327,18 +339,25 @@ class Tensor(TensorBase):
         return derived(self, array, "expand", lambda g: views.sum_to(g, own))
 
     def __getitem__(self, index: Any) -> Tensor:
-        key = views.index_argument(index)
+        steps = views.index_steps(views.index_argument(index), self.ndim)
+        array = self.array
         try:
-            array = np.asarray(self.array[key])
+            for key, _ in steps:
+                array = np.asarray(array[key])
         except IndexError as error:
             raise IndexError(f"index {index!r} does not fit shape {self.shape}: {error}") from None
-        own, dtype, basic = self.shape, self.dtype, views.is_basic(key)
-        return derived(self, array, "getitem", lambda g: views.scatter(g, key, own, dtype, basic), basic)
+        own, dtype = self.shape, self.dtype
+        is_view = all(view for _, view in steps)
+        return derived(self, array, "getitem", lambda g: views.scatter(g, steps, own, dtype), is_view)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if is_grad_enabled() and (self.requires_grad or getattr(value, "requires_grad", False)):
             raise GraphError("assignment to a part of a Tensor is not recorded; do it under no_grad()")
-        self.array[views.index_argument(index)] = value.array if isinstance(value, TensorBase) else value
+        place = self.array
+        *first, (last, _) = views.index_steps(views.index_argument(index), self.ndim)
+        for key, _ in first:
+            place = place[key]
+        place[last] = value.array if isinstance(value, TensorBase) else value
         self._touch()
 
     # -- conversion
@@ -353,7 +372,7 @@ class Tensor(TensorBase):
                     raise ValueError(f"to: the only device is cpu, got {arg!r}")
             elif arg is not None and not isinstance(arg, bool):
                 dtype = arg
-        wanted = self.dtype if dtype is None else np.dtype(dtype)
+        wanted = self.dtype if dtype is None else _number_dtype("to", dtype)
         if wanted == self.dtype and not copy:
             return self
         own = self.dtype
@@ -549,8 +568,7 @@ set_tensor_type(Tensor)
 def _rebuild(cls: type[Tensor], array: np.ndarray, requires_grad: bool) -> Tensor:
     made = cls.__new__(cls)
     made._set_array(array)
-    if requires_grad:
-        made.requires_grad = True
+    made.requires_grad = requires_grad
     return made
 
 
@@ -559,6 +577,13 @@ def _numbers(name: str, data: Any) -> np.ndarray:
     if array.dtype.kind not in "biufc":
         raise DTypeError(f"{name}: data must be numbers, got dtype {array.dtype}")
     return array
+
+
+def _number_dtype(name: str, dtype: npt.DTypeLike) -> np.dtype[Any]:
+    wanted = np.dtype(dtype)
+    if wanted.kind not in "biufc":
+        raise DTypeError(f"{name}: dtype must be of numbers, got {wanted}")
+    return wanted
 
 
 def _default_dtype(data: Any, array: np.ndarray) -> np.dtype[Any]:
@@ -574,7 +599,8 @@ def tensor(data: Any, *, dtype: npt.DTypeLike | None = None, requires_grad: bool
     Python floats become float32, integers int64; arrays keep their dtype unless `dtype` is given.
     """
     array = _numbers("tensor", data)
-    copy = np.array(array, dtype=_default_dtype(data, array) if dtype is None else dtype)
+    wanted = _default_dtype(data, array) if dtype is None else _number_dtype("tensor", dtype)
+    copy = np.array(array, dtype=wanted)
     return _rebuild(Tensor, copy, requires_grad)
 
 
@@ -590,12 +616,15 @@ def as_tensor(data: Any, dtype: npt.DTypeLike | None = None) -> Tensor:
     if isinstance(data, Tensor) and (dtype is None or data.dtype == dtype):
         return data
     array = _numbers("as_tensor", data)
-    return _rebuild(Tensor, np.asarray(array, dtype=_default_dtype(data, array) if dtype is None else dtype), False)
+    wanted = _default_dtype(data, array) if dtype is None else _number_dtype("as_tensor", dtype)
+    return _rebuild(Tensor, np.asarray(array, dtype=wanted), False)
 
 
 def from_dlpack(source: Any) -> Tensor:
     """Make a Tensor that shares the memory of another library's tensor."""
+    if not hasattr(source, "__dlpack__"):
+        raise TypeError(f"from_dlpack: expected an object with __dlpack__, got {type(source).__name__}")
     return from_numpy(np.from_dlpack(source))
 
 
-__all__ = ["Tensor", "as_tensor", "from_dlpack", "from_numpy", "run_backward", "tensor"]
+__all__ = ["Tensor", "as_tensor", "from_dlpack", "from_numpy", "tensor"]

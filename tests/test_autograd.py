@@ -319,3 +319,103 @@ def test_gradcheck_prints_input_index_and_both_numbers():
     with pytest.raises(AssertionError, match=r"input 0 at \[\d\]: backward gives .*, finite differences give"):
         fastnn.testing.gradcheck(wrong, leaf(3, dtype="float64"))
     assert not fastnn.testing.gradcheck(wrong, leaf(3, dtype="float64"), raise_exception=False)
+
+
+def test_a_result_changed_in_place_is_noticed():
+    x = leaf(3)
+    y = x.sigmoid()
+    with fastnn.no_grad():
+        y.mul_(2.0)
+    with pytest.raises(GraphError, match="its result was changed in place"):
+        y.sum().backward()
+
+
+def test_what_no_gradient_needs_may_change():
+    x, c = leaf(3), fastnn.tensor([1.0, 2.0, 3.0])
+    y = x * c
+    with fastnn.no_grad():
+        x.mul_(2.0)
+    y.sum().backward()
+    assert x.grad.tolist() == [1, 2, 3]
+
+
+def test_out_is_refused_where_gradients_are_recorded():
+    x = leaf(3)
+    out = fastnn.tensor([0.0, 0.0, 0.0])
+    with pytest.raises(GraphError, match="out cannot be given"):
+        fastnn.ops.sigmoid(x, out=out)
+    with fastnn.no_grad():
+        assert fastnn.ops.sigmoid(x, out=out) is out
+
+
+def test_decorators_restore_the_mode():
+    x = leaf(3)
+
+    @fastnn.set_grad_enabled(False)
+    def off():
+        return (x * 2.0).requires_grad
+
+    @fastnn.no_grad
+    def bare():
+        return (x * 2.0).requires_grad
+
+    @fastnn.no_grad()
+    def generator():
+        got = yield (x * 2.0).requires_grad
+        yield got, (x * 2.0).requires_grad
+
+    assert fastnn.is_grad_enabled()
+    assert not off()
+    assert not bare()
+    steps = generator()
+    assert next(steps) is False
+    assert fastnn.is_grad_enabled()
+    assert steps.send(7) == (7, False)
+    assert fastnn.is_grad_enabled()
+
+
+def test_gradients_of_any_layout_accumulate():
+    p = fastnn.tensor([1.0, 2.0, 3.0, 4.0], requires_grad=True)
+    p.grad = fastnn.from_numpy(np.ones(4, [("a", "u1"), ("b", "f4")])["b"])
+    (p * 1.0).sum().backward()
+    assert p.grad.tolist() == [2, 2, 2, 2]
+    x = fastnn.from_numpy(np.array([1.0, 2.0, 3.0], ">f4")).requires_grad_()
+    (x.to("float64").sum() + x.to("float64").sum()).backward()
+    assert x.grad.tolist() == [2, 2, 2]
+
+
+def test_an_index_is_kept_as_it_was():
+    x = leaf(3)
+    index = fastnn.tensor([0, 1])
+    y = x[index]
+    index.fill_(2)
+    y.sum().backward()
+    assert x.grad.tolist() == [1, 1, 0]
+
+
+def test_recorded_changes_in_place_reach_the_memory():
+    array = np.zeros(3, "float32")
+    x, w = fastnn.from_numpy(array), leaf(3)
+    x.add_(w)
+    np.testing.assert_array_equal(array, w.detach().numpy())
+    y = w * 2.0
+    y.retain_grad()
+    y.mul_(3.0)
+    y.sum().backward()
+    assert y.grad.tolist() == [1, 1, 1]
+    assert w.grad.tolist() == [6, 6, 6]
+
+
+def test_gradients_that_are_given_out_belong_to_the_caller():
+    x, one = leaf(2), fastnn.tensor([[1.0], [1.0]])
+    (g,) = fastnn.autograd.grad(x.clone().sum(), x)
+    g.add_(1.0)
+    (h,) = fastnn.autograd.grad(x.reshape(2, 1), x, one)
+    h.add_(1.0)
+    assert one.tolist() == [[1], [1]]
+
+
+def test_nodes_cannot_be_made_by_hand():
+    node = type((leaf(1) * 2.0).grad_fn)
+    with pytest.raises(TypeError):
+        node()

@@ -287,3 +287,70 @@ def test_python_protocols():
     for bad in (lambda: len(fastnn.tensor(1.0)), lambda: iter(fastnn.tensor(1.0))):
         with pytest.raises(TypeError):
             bad()
+
+
+def test_single_elements_are_views_too():
+    t = fastnn.tensor([[1.0, 2.0], [3.0, 4.0]])
+    t[0, 1].fill_(9.0)
+    t[1][0].add_(1.0)
+    assert t.tolist() == [[1, 9], [4, 4]]
+    assert t[0, 1].shape == ()
+
+
+def test_integers_beside_arrays_index_as_in_torch():
+    t = fastnn.tensor(np.arange(20.0, dtype="float32").reshape(2, 5, 2))
+    assert t[1, 3::2, [1, 1, 0]].shape == (1, 3)
+    assert t[1, ..., np.array([0, 1])].shape == (5, 2)
+    assert t[[0, 1], 2].tolist() == [[4, 5], [14, 15]]
+    assert t[0, np.array([True, False, True, False, True])].shape == (3, 2)
+    x = fastnn.tensor(np.arange(20.0).reshape(2, 5, 2), requires_grad=True)
+    assert fastnn.testing.gradcheck(lambda v: v[1, 3::2, [1, 1, 0]], x)
+
+
+def test_the_class_makes_float32_tensors():
+    assert fastnn.Tensor([1, 2]).tolist() == [1, 2]
+    assert fastnn.Tensor([1, 2]).dtype == np.float32
+    assert fastnn.Tensor(2, 3).shape == (2, 3)
+    assert fastnn.Tensor().shape == (0,)
+    assert fastnn.Tensor.__new__(fastnn.Tensor).shape == (0,)
+
+
+def test_empty_sums():
+    x = fastnn.tensor(np.ones((2, 0, 3), "float32"), requires_grad=True)
+    x.sum(dim=-1).sum().backward()
+    assert x.grad.shape == (2, 0, 3)
+    assert fastnn.ops.sum(np.ones((16, 3))[:, :0]) == 0
+    y = fastnn.tensor(5.0, requires_grad=True)
+    y.expand(3).sum().backward()
+    assert y.grad.item() == 3
+
+
+def test_ints_beyond_the_dtype():
+    small = fastnn.tensor(np.array([1, 200], "uint8"))
+    assert (small == 300).tolist() == [False, False]
+    assert (small < 300).tolist() == [True, True]
+    assert (small > -1).tolist() == [True, True]
+    assert (small + (-1)).tolist() == [0, 199]
+    assert (fastnn.tensor([1, 2]) < 10**30).tolist() == [True, True]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda t: fastnn.tensor([1, 2], dtype="U5"),
+        lambda t: fastnn.tensor([1], dtype=object),
+        lambda t: t.to(object),
+        lambda t: setattr(t, "data", "abc"),
+        lambda t: fastnn.nn.Parameter(np.array(["a"]), requires_grad=False),
+        lambda t: fastnn.ops.relu(np.zeros(3, "V0")),
+        lambda t: fastnn.from_dlpack(3),
+        lambda t: fastnn.nn.Linear("3", 4),
+        lambda t: fastnn.optim.SGD([fastnn.tensor([1])]),
+        lambda t: fastnn.optim.SGD([t.requires_grad_()], lr="a"),
+        lambda t: fastnn.optim.Adam([t.requires_grad_()], betas=0.9),
+        lambda t: fastnn.autograd.grad(t, "a"),
+    ],
+)
+def test_what_is_no_number_is_a_type_error(make):
+    with pytest.raises(TypeError):
+        make(fastnn.tensor([1.0, 2.0]))

@@ -326,7 +326,31 @@ def _try_to_provide(requests: list[Request]) -> None:
 
 
 def _provide(requests: list[Request]) -> None:
-    """Put the requested kernels into the table of addresses."""
+    """Put the requested kernels into the table of addresses.
+
+    Python raises KeyboardInterrupt in the main thread alone, anywhere; so that thread only waits, and an interrupted
+    wait leaves a kernel that is half way there to be finished.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        _provide_here(requests)
+        return
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            _provide_here(requests)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work, name="fastnn-kernels", daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+
+
+def _provide_here(requests: list[Request]) -> None:
+    """As `_provide`, in this thread."""
     while missing := [request for request in dict.fromkeys(requests) if request not in _addresses]:
         with _lock:
             others = [_pending[request] for request in missing if request in _pending]

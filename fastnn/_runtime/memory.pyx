@@ -91,6 +91,8 @@ def empty(shape, dtype="float32"):
         raise TypeError(f"empty: dtype must be a number or bool, got {descr}")
     if ndim > 64:
         raise ValueError(f"empty: at most 64 axes, got {ndim}")
+    if any(extent >= 1 << 62 for extent in extents):
+        raise MemoryError(f"cannot allocate an array of shape {extents}")
     for i in range(ndim - 1, -1, -1):
         dims[i] = extents[i]
         strides[i] = nbytes if nbytes < (1 << 62) else 0

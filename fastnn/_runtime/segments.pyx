@@ -62,12 +62,14 @@ cdef class SegmentedUpdate:
     cdef vector[int64_t] lengths
     cdef vector[int64_t] table
     cdef vector[int64_t] chunks
+    cdef bint stale          # whether the chunks belong to other lengths; stays so until they are made anew
 
     def __init__(self, name, columns, address, nanoseconds):
         self.name = name
         self.columns = tuple(columns)
         self.address = address
         self.nanoseconds = nanoseconds
+        self.stale = True
 
     @cython.boundscheck(False)
     @cython.wraparound(False)
@@ -84,12 +86,13 @@ cdef class SegmentedUpdate:
         cdef Py_ssize_t n_segments = len(arrays) // n_columns
         cdef Py_ssize_t s, c
         cdef cnp.ndarray parameter, array
-        cdef bint changed = self.lengths.size() != <size_t>n_segments
         cdef int64_t total = 0, size
         if n_cells + n_flags > MAX_CELLS:
             raise ValueError(f"{self.name}: at most {MAX_CELLS} flags and cells, got {n_flags} and {n_cells}")
         self.table.resize(n_segments * (n_columns + 1))
-        self.lengths.resize(n_segments)
+        if self.lengths.size() != <size_t>n_segments:
+            self.stale = True
+            self.lengths.resize(n_segments)
         for s in range(n_segments):
             parameter = <cnp.ndarray?>arrays[s * n_columns]
             for c in range(n_columns):
@@ -105,11 +108,12 @@ cdef class SegmentedUpdate:
             size = cnp.PyArray_SIZE(parameter)
             self.table[s * (n_columns + 1) + n_columns] = size
             if self.lengths[s] != size:
+                self.stale = True
                 self.lengths[s] = size
-                changed = True
             total += size
-        if changed:
+        if self.stale:
             self._divide(total)
+            self.stale = False
         if self.chunks.size() == 0:
             return
         args[0] = <int64_t>self.table.data()

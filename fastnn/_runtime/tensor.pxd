@@ -46,6 +46,9 @@ cdef class OpNode(Node):
     cdef list cells
     cdef tuple needs
 
+    cdef void watch(self, size_t place, TensorBase tensor)
+    cdef str what(self, size_t place)
+
 cdef class FunctionNode(Node):
     cdef str function_name
     cdef object function
@@ -67,6 +70,7 @@ cdef class Primitive:
     cdef list promoted
     cdef list saved_inputs
     cdef list saved_outputs
+    cdef list users
     cdef dict recipes
     cdef dict attribute_ids
     cdef dict checked

@@ -38,7 +38,11 @@ cdef extern from *:
     static thread_local bool fastnn_grad_enabled = true;
     static bool fastnn_get_grad_enabled() { return fastnn_grad_enabled; }
     static void fastnn_set_grad_enabled(bool on) { fastnn_grad_enabled = on; }
+    static PyObject* fastnn_new(PyObject* type, PyObject* args) {
+        return ((PyTypeObject*)type)->tp_new((PyTypeObject*)type, args, NULL);
+    }
     """
+    object fastnn_new(object cls, object args)
     bint fastnn_get_grad_enabled() noexcept nogil
     void fastnn_set_grad_enabled(bint on) noexcept nogil
 
@@ -48,20 +52,22 @@ cdef enum:
     MAX_CELLS = 16
 
 # types of attributes whose check may be remembered; bool is left out, since True equals 1
+cdef tuple NO_ARGUMENTS = ()
+cdef cnp.ndarray NO_ELEMENTS = np.empty(0, np.float32)
 cdef frozenset PLAIN = frozenset([int, float, str, type(None)])
 cdef uint64_t next_sequence = 0
 cdef int backend = 0                      # part of every signature
 cdef object tensor_type = None            # the Python class that results are made of
 cdef dict registry = {}
 cdef Primitive op_add = None, op_subtract = None, op_multiply = None, op_divide = None, op_negative = None
-cdef Primitive op_matmul = None, op_copy = None, op_fill = None
+cdef Primitive op_matmul = None
 cdef Primitive op_equal = None, op_not_equal = None, op_less = None
 cdef Primitive op_less_equal = None, op_greater = None, op_greater_equal = None
 
 
 def register(Primitive op):
     """Enter an op in the table through which tensors' operators find it."""
-    global op_add, op_subtract, op_multiply, op_divide, op_negative, op_matmul, op_copy, op_fill
+    global op_add, op_subtract, op_multiply, op_divide, op_negative, op_matmul
     global op_equal, op_not_equal, op_less, op_less_equal, op_greater, op_greater_equal
     registry[op.name] = op
     op_add = registry.get("add")
@@ -70,7 +76,6 @@ def register(Primitive op):
     op_divide = registry.get("divide")
     op_negative = registry.get("negative")
     op_matmul = registry.get("matmul")
-    op_copy = registry.get("copy")
     op_equal = registry.get("equal")
     op_not_equal = registry.get("not_equal")
     op_less = registry.get("less")
@@ -140,7 +145,7 @@ cdef inline bint behaved(cnp.ndarray array):
     """Whether kernels can read the array: aligned, native byte order, strides that are whole elements."""
     cdef int i
     cdef cnp.npy_intp itemsize = cnp.PyArray_ITEMSIZE(array)
-    if not PyArray_ISBEHAVED_RO(array):
+    if itemsize == 0 or not PyArray_ISBEHAVED_RO(array):
         return False
     for i in range(cnp.PyArray_NDIM(array)):
         if cnp.PyArray_STRIDE(array, i) % itemsize:
@@ -163,7 +168,8 @@ cdef cnp.ndarray as_array(object value):
 
 
 cdef TensorBase wrap(cnp.ndarray array):
-    cdef TensorBase tensor = tensor_type()
+    """A tensor of an array; the class's `__init__` does not run."""
+    cdef TensorBase tensor = <TensorBase>fastnn_new(tensor_type, NO_ARGUMENTS)
     tensor.array = array
     return tensor
 
@@ -185,10 +191,11 @@ cdef class Primitive:
     saved_inputs, saved_outputs : indices of what backward needs.
     differentiable : whether calls are recorded.
     elementwise : whether `out` may be one of the inputs.
+    users : for each saved input, the inputs whose gradients need it (default: all).
     """
 
     def __init__(self, name, input_names, optional, promoted, attributes, cells, returned, saved_inputs,
-                 saved_outputs, differentiable, elementwise):
+                 saved_outputs, differentiable, elementwise, users=None):
         self.name = name
         self.input_names = tuple(input_names)
         self.n_inputs = len(self.input_names)
@@ -203,6 +210,8 @@ cdef class Primitive:
         self.n_returned = returned
         self.saved_inputs = list(saved_inputs)
         self.saved_outputs = list(saved_outputs)
+        every = tuple(range(self.n_inputs))
+        self.users = [every] * len(self.saved_inputs) if users is None else [tuple(u) for u in users]
         self.differentiable = differentiable
         self.elementwise = elementwise
         self.recipes = {}
@@ -305,8 +314,13 @@ cdef class Primitive:
                     arrays[i] = array
         elif not ready:
             arrays = self._promote(given, arrays, tensors)
+        if out is not None and fastnn_get_grad_enabled():
+            if (wants and self.differentiable) or (isinstance(out, TensorBase) and (<TensorBase>out)._requires_grad):
+                raise GraphError(f"{self.name}: out cannot be given where gradients are recorded; do it under no_grad()")
         recipe = self.find(arrays, attributes, tensors)
         outputs = self.run_recipe(recipe, arrays, cell_values, out)
+        if isinstance(out, TensorBase):
+            return out
         if not tensors:
             return outputs[0] if self.n_returned == 1 else tuple(outputs[:self.n_returned])
         if wants and self.differentiable and fastnn_get_grad_enabled():
@@ -318,6 +332,9 @@ cdef class Primitive:
             if node is not None:
                 result._node = node
                 result._requires_grad = True
+                for i in range(len(self.saved_outputs)):
+                    if self.saved_outputs[i] == 0:
+                        node.watch(len(self.saved_inputs) + i, result)
             return result
         results = []
         for i in range(self.n_returned):
@@ -334,8 +351,7 @@ cdef class Primitive:
         global next_sequence
         cdef OpNode node = OpNode.__new__(OpNode)
         cdef TensorBase tensor
-        cdef Version version
-        cdef int i
+        cdef int i, place
         cdef list needs = []
         next_sequence += 1
         node.sequence = next_sequence
@@ -359,15 +375,19 @@ cdef class Primitive:
         node.versions = []
         for i in self.saved_inputs:
             node.saved.append(arrays[i])
-            if isinstance(given[i], TensorBase) and arrays[i] is (<TensorBase>given[i]).array:
-                version = (<TensorBase>given[i]).version()
-                node.versions.append(version)
-                node.version_values.push_back(version.value)
-            else:
-                node.versions.append(None)
-                node.version_values.push_back(0)
         for i in self.saved_outputs:
             node.saved.append(outputs[i])
+        node.versions = [None] * len(node.saved)
+        node.version_values.resize(len(node.saved))
+        for place in range(len(self.saved_inputs)):
+            i = self.saved_inputs[place]
+            if not isinstance(given[i], TensorBase) or arrays[i] is not (<TensorBase>given[i]).array:
+                continue
+            for user in self.users[place]:
+                # what only the gradients of others need may change
+                if needs[user]:
+                    node.watch(place, <TensorBase>given[i])
+                    break
         return node
 
     cdef list run_recipe(self, Recipe recipe, list arrays, list cell_values, object out):
@@ -540,6 +560,9 @@ cdef class Primitive:
 cdef class Node:
     """A recorded call: where its inputs' gradients go, and how to compute them."""
 
+    def __init__(self):
+        raise TypeError("nodes are made by the ops that are recorded")
+
     cdef list apply(self, list gradients):
         raise NotImplementedError
 
@@ -569,6 +592,18 @@ cdef class Node:
 cdef class OpNode(Node):
     """A call of an op."""
 
+    cdef void watch(self, size_t place, TensorBase tensor):
+        """Note the version of the tensor whose array is saved at `place`."""
+        cdef Version version = tensor.version()
+        self.versions[place] = version
+        self.version_values[place] = version.value
+
+    cdef str what(self, size_t place):
+        """Words for what is saved at `place`."""
+        if place < <size_t>len(self.op.saved_inputs):
+            return f"input {self.op.input_names[self.op.saved_inputs[place]]}"
+        return "result"
+
     cdef list apply(self, list gradients):
         cdef size_t i
         if self.released:
@@ -579,8 +614,7 @@ cdef class OpNode(Node):
         for i in range(self.version_values.size()):
             if self.versions[i] is not None and (<Version>self.versions[i]).value != self.version_values[i]:
                 raise GraphError(
-                    f"backward through {self.op.name}: its input "
-                    f"{self.op.input_names[self.op.saved_inputs[i]]} was changed in place after the forward pass "
+                    f"backward through {self.op.name}: its {self.what(i)} was changed in place after the forward pass "
                     f"(version {(<Version>self.versions[i]).value}, saved at {self.version_values[i]}); clone it "
                     "before changing it"
                 )
@@ -605,7 +639,7 @@ cdef class FunctionNode(Node):
     """A view or a conversion: `function` turns the gradient of the output into that of the only input."""
 
     cdef list apply(self, list gradients):
-        return [self.function(gradients[0])]
+        return [as_array(self.function(gradients[0]))]
 
     cdef tuple output_layout(self, int output):
         return self.shape, self.dtype
@@ -652,7 +686,7 @@ cdef class _Pending:
 
 
 cdef cnp.ndarray add_arrays(cnp.ndarray x, cnp.ndarray y, cnp.ndarray out):
-    cdef list arrays = [x, y]
+    cdef list arrays = [as_array(x), as_array(y)]
     return <cnp.ndarray>op_add.run_recipe(op_add.find(arrays, op_add.attribute_defaults, False), arrays, [], out)[0]
 
 
@@ -760,7 +794,15 @@ def run_backward(list roots, list gradients, bint retain_graph, list targets=Non
                     results[place] = gradient
     finally:
         fastnn_set_grad_enabled(before)
-    return results if targets is not None else None
+    if targets is None:
+        return None
+    # what the caller gets is the caller's alone
+    taken = set()
+    for i in range(len(results)):
+        if results[i] is not None and (id(results[i]) in taken or not is_owned(<cnp.ndarray>results[i])):
+            results[i] = dense_copy(results[i])
+        taken.add(id(results[i]))
+    return results
 
 
 cdef _send(dict pending, list heap, dict leaves, object edge, int output, cnp.ndarray gradient, bint owned):
@@ -882,6 +924,9 @@ cdef class TensorBase:
 
     __array_priority__ = 1000
 
+    def __cinit__(self, *args, **kwargs):
+        self.array = NO_ELEMENTS
+
     cdef Version version(self):
         if self._version is None:
             self._version = Version.__new__(Version)
@@ -936,11 +981,12 @@ cdef class TensorBase:
         return self.version().value
 
     def _become(self, TensorBase result):
-        """Take over what an op computed from this tensor: its array and its place on the tape (recorded in-place).
+        """Take over what an op computed from this tensor: its values and its place on the tape (recorded in-place).
 
-        What the op saved of the old array stays as it was, so its gradient is right. A view elsewhere would not see
-        the change, hence the error.
+        What the op itself saved of the old values is copied first, so its gradient is right; what others saved is
+        noticed through the version. A view elsewhere would not learn of the new place on the tape, hence the error.
         """
+        cdef OpNode node
         if self._version is not None and self._version.shared:
             raise GraphError(
                 "an in-place change that is recorded needs a tensor without views; write it out of place, or do it "
@@ -951,11 +997,27 @@ cdef class TensorBase:
                 f"an in-place change must keep shape {self.shape} and dtype {self.array.dtype}, got {result.shape} "
                 f"and {result.array.dtype}"
             )
-        self.array = result.array
+        if isinstance(result._node, OpNode):
+            node = <OpNode>result._node
+            for i in range(len(node.saved)):
+                if node.saved[i] is self.array:
+                    kept = dense_copy(self.array)
+                    if not same_strides(kept, self.array):
+                        raise GraphError(
+                            f"an in-place {node.op.name} that is recorded needs a tensor that fills its memory; "
+                            "write it out of place"
+                        )
+                    node.saved[i] = kept
+                    node.versions[i] = None
+        np.copyto(self.array, result.array)
+        self.touch()
+        if self._retains_grad and self._node is not None:
+            self._node.retained.pop(self._output, None)
         self._node = result._node
         self._output = result._output
         self._requires_grad = result._requires_grad
-        self._version = None
+        if self._retains_grad:
+            self.retain_grad()
 
     # -- the tape
 
@@ -1005,7 +1067,6 @@ cdef class TensorBase:
         """The same memory as a leaf that requires no gradient."""
         cdef TensorBase result = wrap(self.array)
         result._version = self.version()
-        result._version.shared = True
         return result
 
     def register_hook(self, function):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from fastnn import ops
 from fastnn.errors import ShapeError
 from fastnn.ops import linear
@@ -12,7 +14,7 @@ from fastnn.tensor import Tensor, as_tensor
 
 def relu(input: Any, inplace: bool = False) -> Tensor:
     """``max(input, 0)``. NaN stays NaN."""
-    return input.relu_() if inplace else ops.relu(input)
+    return as_tensor(input).relu_() if inplace else ops.relu(input)
 
 
 def tanh(input: Any) -> Tensor:
@@ -25,7 +27,7 @@ def sigmoid(input: Any) -> Tensor:
     return ops.sigmoid(input)
 
 
-def _softmax_dim(name: str, dim: int | None, ndim: int) -> int:
+def _softmax_dim(name: str, dim: int | None) -> int:
     if dim is None:
         raise TypeError(f"{name}: dim is missing; say along which axis the probabilities add up to 1")
     return dim
@@ -33,12 +35,12 @@ def _softmax_dim(name: str, dim: int | None, ndim: int) -> int:
 
 def softmax(input: Any, dim: int | None = None) -> Tensor:
     """``exp(input) / sum(exp(input))`` along `dim`."""
-    return ops.softmax(input, dim=_softmax_dim("softmax", dim, input.ndim))
+    return ops.softmax(input, dim=_softmax_dim("softmax", dim))
 
 
 def log_softmax(input: Any, dim: int | None = None) -> Tensor:
     """Logarithm of the softmax along `dim`."""
-    return ops.log_softmax(input, dim=_softmax_dim("log_softmax", dim, input.ndim))
+    return ops.log_softmax(input, dim=_softmax_dim("log_softmax", dim))
 
 
 def legacy_reduction(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
@@ -77,7 +79,7 @@ def cross_entropy(
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(reduction, size_average, reduce)
-    ndim = input.ndim
+    ndim = input.ndim if isinstance(input, (Tensor, np.ndarray)) else np.ndim(input)
     if ndim == 2:
         return ops.cross_entropy(input, target, weight, reduction, ignore_index, label_smoothing)
     if ndim == 1:
@@ -96,7 +98,12 @@ def cross_entropy(
             f"cross_entropy: target must have shape {moved.shape[:-1]} to match input {input.shape}, got {target.shape}"
         )
     loss = ops.cross_entropy(
-        moved.reshape(-1, moved.shape[-1]), target.reshape(-1), weight, reduction, ignore_index, label_smoothing
+        moved.reshape(target.numel(), moved.shape[-1]),
+        target.reshape(-1),
+        weight,
+        reduction,
+        ignore_index,
+        label_smoothing,
     )
     return loss.reshape(target.shape) if reduction == "none" else loss
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy.typing as npt
@@ -38,6 +39,10 @@ class Linear(Module):
         dtype: npt.DTypeLike | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
+        try:
+            in_features, out_features = operator.index(in_features), operator.index(out_features)
+        except TypeError:
+            raise TypeError(f"Linear: features must be integers, got {in_features!r} and {out_features!r}") from None
         if in_features < 0 or out_features < 0:
             raise ValueError(f"Linear: features must not be negative, got {in_features} and {out_features}")
         self.in_features = in_features

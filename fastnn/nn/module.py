@@ -384,6 +384,8 @@ class Module:
                 array = value.array if isinstance(value, TensorBase) else np.asarray(value)
                 if array.shape != member.shape:
                     errors.append(f"{key} must have shape {member.shape}, got {array.shape}")
+                elif not assign and not member.array.flags.writeable:
+                    errors.append(f"{key} is read-only")
                 elif array.dtype.kind not in "biuf":
                     errors.append(f"{key} must hold numbers, got dtype {array.dtype}")
                 values[key] = array

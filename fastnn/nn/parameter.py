@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn._runtime.memory import empty
-from fastnn._runtime.tensor import TensorBase
-from fastnn.tensor import Tensor
+from fastnn.tensor import Tensor, as_tensor
 
 
 class Parameter(Tensor):
@@ -26,13 +25,12 @@ class Parameter(Tensor):
         self: Parameter = super().__new__(cls)
         if data is None:
             data = np.empty(0, np.float32)
-        self._set_array(data.array if isinstance(data, TensorBase) else np.asarray(data))
-        if requires_grad:
-            self.requires_grad = True
+        self._set_array(as_tensor(data).array)
+        self.requires_grad = requires_grad
         return self
 
     def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
-        super().__init__()
+        pass  # `__new__` has done it: pickle and copy make a Parameter without calling this
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()

@@ -165,6 +165,7 @@ def _binary(
         reference=(forward, backward[0] if backward else None),
         lower=(lowered(name, result), backward[1] if backward else None),
         saves=saves,
+        uses={"x": ("y",), "y": ("x",)} if name == "multiply" else None,
         promotes=True,
         elementwise=result is None,
         floating=floating,

@@ -77,6 +77,7 @@ linear = Op(
     reference=(_forward, _backward),
     lower=(_lower, _lower_backward),
     saves=("x", "w"),
+    uses={"x": ("w",), "w": ("x",)},
     flops=_flops,
     cases=[
         {"*": (1,), "K": 1, "M": 1},

@@ -130,6 +130,7 @@ matmul = Op(
     reference=(_forward, _backward),
     lower=(_lower, _lower_backward),
     saves=("x", "y"),
+    uses={"x": ("y",), "y": ("x",)},
     cases=[
         {"x": (1, 1), "y": (1, 1)},
         {"x": (7, 33), "y": (33, 17)},

@@ -159,6 +159,7 @@ class Op(Primitive):
         `Lowering` and the inputs as symbolic arrays and gives the outputs; the backward one takes a `Lowering` and
         the outputs' gradients.
     saves : inputs and outputs that backward needs.
+    uses : for a saved input, the inputs whose gradients need it, where that is not all of them.
     attributes : compile-time options with their defaults; part of the signature.
     cells : float hyper-parameters with their defaults; never part of the signature.
     integer : inputs that are indices or labels and keep their dtype.
@@ -184,6 +185,7 @@ class Op(Primitive):
         reference: tuple[Callable[..., Any], Callable[..., Any] | None],
         lower: tuple[Callable[..., Any], Callable[..., Any] | None] | None = None,
         saves: Sequence[str] = (),
+        uses: Mapping[str, Sequence[str]] | None = None,
         attributes: Mapping[str, Any] | None = None,
         cells: Mapping[str, float] | None = None,
         integer: Sequence[str] = (),
@@ -216,6 +218,7 @@ class Op(Primitive):
             [outputs.index(s) for s in saves if s not in names],
             reference[1] is not None,
             elementwise,
+            [[names.index(u) for u in (uses or {}).get(s, names)] for s in saves if s in names],
         )
         # the compiled side saves inputs first, then outputs
         self.saves = [s for s in saves if s in names] + [s for s in saves if s not in names]
@@ -275,6 +278,11 @@ class Op(Primitive):
                 (one, first), (two, second) = list(kinds.items())[::-1][:2]
                 raise DTypeError(f"{self.name}: {second} must have dtype {one} to match {first}, got {two}")
         dtype = torch_result_type(operands) if tensors else np.result_type(*operands)
+        if self.result == "bool" and dtype.kind in "iu":
+            # a number that no element can equal is compared all the same
+            for number in (v for v in came.values() if isinstance(v, int)):
+                if not np.iinfo(dtype).min <= number <= np.iinfo(dtype).max:
+                    dtype = np.dtype(np.int64 if abs(number) < 1 << 63 and dtype != np.uint64 else np.float64)
         if self.floating and dtype.kind not in "fc":
             dtype = np.dtype(np.float32 if tensors else np.float64)
         ready: list[np.ndarray | None] = []
@@ -283,9 +291,19 @@ class Op(Primitive):
                 ready.append(own[n])
             else:
                 value = own[n]
-                array = np.asarray(came[n] if value is None else value, dtype=dtype)
-                ready.append(array)
+                ready.append(
+                    np.asarray(value, dtype=dtype) if value is not None else self._number(came[n], dtype, tensors)
+                )
         return ready
+
+    @staticmethod
+    def _number(value: Any, dtype: np.dtype[Any], tensors: bool) -> np.ndarray:
+        """A Python number as an array; integers wrap for Tensors, as in torch, and raise for arrays, as in NumPy."""
+        if tensors and dtype.kind in "iu" and isinstance(value, int):
+            bits = 8 * dtype.itemsize
+            low = value & ((1 << bits) - 1)
+            return np.array(low, f"u{dtype.itemsize}").astype(dtype)
+        return np.asarray(value, dtype=dtype)
 
     # -- once a signature
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fastnn.ops.update import adam
@@ -32,6 +32,8 @@ class Adam(Optimizer):
         name = type(self).__name__
         check_range(f"{name}: lr", lr, 0)
         check_range(f"{name}: eps", eps, 0)
+        if not isinstance(betas, Sequence) or len(betas) != 2:
+            raise TypeError(f"{name}: betas must be two numbers, got {betas!r}")
         check_range(f"{name}: betas[0]", betas[0], 0, 1)
         check_range(f"{name}: betas[1]", betas[1], 0, 1)
         check_range(f"{name}: weight_decay", weight_decay, 0)
@@ -44,8 +46,7 @@ class Adam(Optimizer):
             },
         )  # fmt: skip
 
-    def _kernels(self) -> list[tuple[str, dict[str, Any]]]:
-        dtype = self.param_groups[0]["params"][0].dtype.name
+    def _kernels(self, dtype: str) -> list[tuple[str, dict[str, Any]]]:
         return [("optimizer.adam", {"dtype": dtype, "amsgrad": bool(self.defaults["amsgrad"])})]
 
     def _update(self, group: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._runtime.tensor import TensorBase, dense_copy, dense_zeros, set_grad_enabled_now
+from fastnn._runtime.tensor import TensorBase, dense_zeros, set_grad_enabled_now
 from fastnn.ops.prefetch import prefetch_training
 from fastnn.tensor import Tensor, from_numpy, tensor
 
@@ -37,10 +37,12 @@ class Optimizer:
             groups = [{"params": groups}]
         for group in groups:
             self.add_param_group(group)
-        prefetch_training(self.param_groups[0]["params"][0].dtype.name, *self._kernels())
+        first = next((p for group in self.param_groups for p in group["params"]), None)
+        if first is not None:
+            prefetch_training(first.dtype.name, *self._kernels(first.dtype.name))
 
-    def _kernels(self) -> list[tuple[str, dict[str, Any]]]:
-        """The kernels that `step` will need, with their static parameters."""
+    def _kernels(self, dtype: str) -> list[tuple[str, dict[str, Any]]]:
+        """The kernels that `step` will need for parameters of a dtype, with their static parameters."""
         return []
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -57,6 +59,8 @@ class Optimizer:
         for p in params:
             if not isinstance(p, Tensor):
                 raise TypeError(f"an optimizer takes Tensors, got {type(p).__name__}")
+            if p.dtype.kind != "f":
+                raise TypeError(f"an optimizer takes floating-point Tensors, got dtype {p.dtype}")
             if not p.is_leaf:
                 raise ValueError("an optimizer takes leaf Tensors, not computed ones")
             if id(p) in known:
@@ -119,6 +123,8 @@ class Optimizer:
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over state and hyper-parameters from `state_dict`; nothing changes unless everything fits."""
+        if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= state_dict.keys():
+            raise ValueError("load_state_dict: expected a dict with 'state' and 'param_groups'")
         groups = [dict(group) for group in state_dict["param_groups"]]
         if len(groups) != len(self.param_groups):
             raise ValueError(f"load_state_dict: expected {len(self.param_groups)} parameter groups, got {len(groups)}")
@@ -174,10 +180,13 @@ def trained(group: dict[str, Any]) -> Iterator[tuple[Tensor, np.ndarray]]:
 
 def check_range(name: str, value: Any, low: float, high: float = np.inf) -> None:
     """ValueError unless ``low <= value < high`` (no upper bound: ``low <= value``)."""
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
     if not (low <= number and (number < high or high == np.inf)):
         wanted = f"at least {low}" if high == np.inf else f"from {low} to below {high}"
         raise ValueError(f"{name} must be {wanted}, got {value}")
 
 
-__all__ = ["Optimizer", "check_range", "dense_copy", "trained", "zeros_state"]
+__all__ = ["Optimizer", "check_range", "trained", "zeros_state"]

@@ -38,8 +38,7 @@ class SGD(Optimizer):
             },
         )  # fmt: skip
 
-    def _kernels(self) -> list[tuple[str, dict[str, Any]]]:
-        dtype = self.param_groups[0]["params"][0].dtype.name
+    def _kernels(self, dtype: str) -> list[tuple[str, dict[str, Any]]]:
         options = {"momentum": bool(self.defaults["momentum"]), "nesterov": bool(self.defaults["nesterov"])}
         return [("optimizer.sgd", {"dtype": dtype, **options})]
 

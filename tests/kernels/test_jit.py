@@ -367,8 +367,12 @@ try:
 except KeyboardInterrupt:
     print("interrupted")
 assert run("faulty.good", value=2) == 2
-with open(f"/proc/self/task/{{os.getpid()}}/children") as file:
-    assert file.read().split() == [str(pid) for pid in helpers()]
+children = set()
+for task in os.listdir("/proc/self/task"):
+    with open(f"/proc/self/task/{{task}}/children") as file:
+        children.update(map(int, file.read().split()))
+# the interrupted compilation goes on in the background
+assert set(helpers()) <= children, (children, helpers())
 """
     assert _run(package, empty, script) == "interrupted\n"
 

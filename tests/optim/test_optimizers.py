@@ -219,3 +219,55 @@ def test_repr_lists_the_groups():
     text = repr(optim.SGD([fastnn.tensor([1.0], requires_grad=True)], lr=0.5))
     assert text.startswith("SGD (\nParameter Group 0\n    dampening: 0\n")
     assert "    lr: 0.5\n" in text
+
+
+def test_a_step_that_raises_does_not_spoil_the_next():
+    def leaf(array):
+        return fastnn.from_numpy(array).requires_grad_()
+
+    big, small = leaf(np.ones(90_000, "float32")), leaf(np.ones(5, "float32"))
+    one = optim.SGD([big, small], lr=0.1)
+    big.grad, small.grad = fastnn.tensor(np.ones(90_000, "float32")), fastnn.tensor(np.ones(5, "float32"))
+    one.step()
+    a, b = leaf(np.ones(3, "float32")), leaf(np.ones(10, "float32")[::2])
+    two = optim.SGD([a, b], lr=0.1)
+    a.grad, b.grad = fastnn.tensor(np.ones(3, "float32")), fastnn.tensor(np.ones(5, "float32"))
+    two.step()
+    for p in (big, small, a, b):
+        np.testing.assert_allclose(p.detach().numpy(), 0.9, rtol=1e-6)
+
+
+def test_lengths_that_change_between_steps():
+    rng = np.random.default_rng(0)
+    for sizes in [(2, 5), (4, 5), (4,), (9000, 1), (1, 9000), (3, 3, 3)]:
+        parameters = [fastnn.tensor(rng.standard_normal(n).astype("float32"), requires_grad=True) for n in sizes]
+        before = [p.detach().numpy().copy() for p in parameters]
+        for p in parameters:
+            p.grad = fastnn.tensor(np.ones(p.shape, "float32"))
+        optim.SGD(parameters, lr=0.5).step()
+        for p, b in zip(parameters, before, strict=True):
+            np.testing.assert_array_equal(p.detach().numpy(), b - np.float32(0.5))
+
+
+def test_an_empty_group_is_fine():
+    p = fastnn.tensor([1.0], requires_grad=True)
+    optimizer = optim.Adam([{"params": []}, {"params": [p]}], lr=0.1)
+    p.grad = fastnn.tensor([1.0])
+    optimizer.step()
+    np.testing.assert_allclose(p.item(), 0.9, rtol=1e-6)
+
+
+def test_running_means_settle_at_zero():
+    for make in (lambda p: optim.Adam([p]), lambda p: optim.SGD([p], momentum=0.9)):
+        for backend in ("kernels", "numpy"):
+            with fastnn.use_backend(backend):
+                p = fastnn.tensor([1.0, 1.0], requires_grad=True)
+                optimizer = make(p)
+                p.grad = fastnn.tensor([1e-30, 0.0])
+                optimizer.step()
+                p.grad = fastnn.tensor([0.0, 0.0])
+                for _ in range(400):
+                    optimizer.step()
+                state = optimizer.state[p]
+                mean = state.get("exp_avg", state.get("momentum_buffer"))
+                assert mean.tolist() == [0, 0]
