@@ -12,7 +12,6 @@ import ctypes
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 import threadpoolctl
 
@@ -72,7 +71,7 @@ def _checked(n: int, name: str) -> int:
 
 
 def default_threads(
-    cpus: frozenset[int], quota: float | None, environ: Mapping[str, str], root: Path = Path("/")
+    cpus: frozenset[int], quota: float | None, environ: Mapping[str, str], root: str | os.PathLike[str] = "/"
 ) -> int:
     """Return the number of threads to start with: the environment's, else physical cores within the quota."""
     text = environ.get(VARIABLE, "").strip()
@@ -91,52 +90,53 @@ def usable_cpus() -> frozenset[int]:
     return frozenset(range(os.cpu_count() or 1))  # macOS and Windows: no affinity, or none that Python tells
 
 
-def physical_cores(cpus: frozenset[int], root: Path = Path("/")) -> int:
+def physical_cores(cpus: frozenset[int], root: str | os.PathLike[str] = "/") -> int:
     """Count the cores that `cpus` lie on; two hardware threads of a core share its arithmetic units."""
     cores = set()
     for cpu in cpus:
-        siblings = _read(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        siblings = _read(os.path.join(root, f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"))
         cores.add(siblings or str(cpu))
     return max(1, len(cores))
 
 
-def cgroup_quota(root: Path = Path("/")) -> float | None:
+def cgroup_quota(root: str | os.PathLike[str] = "/") -> float | None:
     """Return the CPUs' worth of time that the process's cgroups (version 1 or 2) allow, or None without a limit.
 
     A limit of any enclosing group holds too. In a container the path in ``/proc/self/cgroup`` may be the host's: parts
     that do not exist are skipped, down to the mount point, which is then the container's own group.
     """
-    mounts = root / "sys/fs/cgroup"
+    mounts = os.path.join(root, "sys/fs/cgroup")
     quotas: list[float] = []
-    for line in (_read(root / "proc/self/cgroup") or "").splitlines():
+    for line in (_read(os.path.join(root, "proc/self/cgroup")) or "").splitlines():
         hierarchy, controllers, path = (*line.split(":", 2), "", "")[:3]
         names = controllers.split(",")
         if hierarchy == "0" and controllers == "":
-            bases = [mounts, mounts / "unified"]
+            bases = [mounts, os.path.join(mounts, "unified")]
         elif "cpu" in names:
-            bases = [mounts / controllers, mounts / "cpu"]
+            bases = [os.path.join(mounts, controllers), os.path.join(mounts, "cpu")]
         else:
             continue
         parts = [part for part in path.split("/") if part not in ("", "..")]
         for base in bases:
             for depth in range(len(parts) + 1):
-                quotas += _group_quota(base.joinpath(*parts[:depth]))
+                quotas += _group_quota(os.path.join(base, *parts[:depth]))
     return min(quotas, default=None)
 
 
-def _group_quota(group: Path) -> list[float]:
+def _group_quota(group: str) -> list[float]:
     """Return what one cgroup's files allow: one figure, or none."""
-    version_2 = (_read(group / "cpu.max") or "").split()
-    version_1 = [_read(group / f"cpu.cfs_{name}_us") or "" for name in ("quota", "period")]
+    version_2 = (_read(os.path.join(group, "cpu.max")) or "").split()
+    version_1 = [_read(os.path.join(group, f"cpu.cfs_{name}_us")) or "" for name in ("quota", "period")]
     for quota, period in (version_2 if len(version_2) == 2 else ("", ""), version_1):
         if quota.isdigit() and period.isdigit() and int(period) > 0:  # neither "max" nor "-1"
             return [int(quota) / int(period)]
     return []
 
 
-def _read(path: Path) -> str | None:
+def _read(path: str) -> str | None:
     try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read().strip()
     except OSError:
         return None
 

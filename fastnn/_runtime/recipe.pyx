@@ -73,7 +73,7 @@ cdef class Recipe:
         cdef int64_t step = 0
         phases = list(self.lowering.checks) + list(self.lowering.phases)
         self.n_check_phases = len(self.lowering.checks)
-        self.checks = tuple((check.status.storage, check.error) for check in self.lowering.checks)
+        self.checks = tuple((phase.check.status.storage, phase.check.error) for phase in self.lowering.checks)
         for declared in phases:
             phase.kernel = <Kernel><size_t>resolve(declared)
             phase.args = NULL

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -149,8 +149,7 @@ def updates(array: Array) -> Operand:
     return Operand(array, "rw")
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
+class Phase(NamedTuple):
     """A kernel, its arguments and its number of chunks.
 
     Attributes
@@ -162,6 +161,7 @@ class Phase:
     work : estimated nanoseconds on one thread; decides whether sharing pays.
     block : elements of the first written operand (in its memory order) that each chunk writes; 0 where
         chunks do not write consecutive blocks.
+    check : for a phase that only looks at the inputs, what to do with the int64 status that it leaves.
     """
 
     kernel: str
@@ -170,33 +170,29 @@ class Phase:
     chunks: int
     work: int
     block: int = 0
+    check: Check | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Check(Phase):
-    """A phase that only looks at the inputs and leaves an int64 status, zero where all is well.
-
-    Checks run before everything else, so an error leaves nothing half written.
+class Check(NamedTuple):
+    """What makes a phase a check: it runs before all others, so an error leaves nothing half written.
 
     Attributes
     ----------
-    status : where the status is written.
+    status : where the status is written, zero where all is well.
     error : function of the status and the list of input arrays that gives the exception to raise.
     """
 
-    status: Array = field(kw_only=True)
-    error: Callable[[int, list[np.ndarray]], Exception] = field(kw_only=True)
+    status: Array
+    error: Callable[[int, list[np.ndarray]], Exception]
 
 
-@dataclass(slots=True)
-class Storage:
+class Storage(NamedTuple):
     """What the runtime allocates for a call."""
 
     nbytes: int
     kind: str  # "input", "output" or "temporary"
 
 
-@dataclass
 class Lowering:
     """Collects the phases of one call of an op (or of its backward pass) for one signature.
 
@@ -207,20 +203,26 @@ class Lowering:
     saved : backward only: the arrays that the forward pass kept, by the names in the op's ``saves``.
     shapes : backward only: the shape of every input and output of the forward pass, by name.
     needs : backward only: for each input's name, whether its gradient is wanted.
+    phases, checks, storages : what was collected.
     """
 
-    inputs: tuple[Array | None, ...]
-    attrs: dict[str, Any] = field(default_factory=dict)
-    saved: dict[str, Array] = field(default_factory=dict)
-    shapes: dict[str, tuple[int, ...] | None] = field(default_factory=dict)
-    needs: dict[str, bool] = field(default_factory=dict)
-    phases: list[Phase] = field(default_factory=list)
-    checks: list[Check] = field(default_factory=list)
-    storages: list[Storage] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        """Give every input a storage."""
-        self.storages += [Storage(0, "input") for _ in self.inputs]
+    def __init__(
+        self,
+        inputs: tuple[Array | None, ...],
+        attrs: dict[str, Any] | None = None,
+        *,
+        saved: dict[str, Array] | None = None,
+        shapes: dict[str, Any] | None = None,
+        needs: dict[str, bool] | None = None,
+    ) -> None:
+        self.inputs = inputs
+        self.attrs = attrs or {}
+        self.saved = saved or {}
+        self.shapes = {} if shapes is None else shapes
+        self.needs = needs or {}
+        self.phases: list[Phase] = []
+        self.checks: list[Phase] = []
+        self.storages = [Storage(0, "input") for _ in inputs]
 
     def _allocate(self, shape: Sequence[int], dtype: str, order: Sequence[int] | None, kind: str) -> Array:
         shape = tuple(int(extent) for extent in shape)
@@ -277,6 +279,5 @@ class Lowering:
         """Append a check of one chunk. The address of its status follows `args` as the kernel's last argument."""
         status = self.temporary((1,), "int64")
         every = (*args, writes(status))
-        self.checks.append(
-            Check(kernel, tuple(sorted(static.items())), every, 1, int(work), status=status, error=error)
-        )
+        check = Check(status, error)
+        self.checks.append(Phase(kernel, tuple(sorted(static.items())), every, 1, int(work), check=check))

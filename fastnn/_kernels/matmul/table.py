@@ -6,7 +6,7 @@ Pure Python, without Numba: the main process plans with it (`plan.py`), the comp
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # What a tile does before it stores its sums; `tile.py` has the same numbers.
 NONE, BIAS, RELU, BIAS_RELU, GATE = range(5)
@@ -23,8 +23,7 @@ PACK_NONE, PACK_ROWS, PACK_COLUMNS = range(3)
 SCRATCH, ROOM_A = 1 << 20, 128 << 10
 
 
-@dataclass(frozen=True)
-class Epilogue:
+class Epilogue(NamedTuple):
     """How an epilogue is done: by the tile where it can, else by a second pass over the hot block."""
 
     tile: int
@@ -41,8 +40,7 @@ EPILOGUES = {
 }
 
 
-@dataclass(frozen=True)
-class Tiles:
+class Tiles(NamedTuple):
     """The register tiles for a CPU.
 
     Attributes
@@ -121,8 +119,7 @@ def pack_first(tiles: Tiles, n: int, size: int, rows_contiguous: bool) -> bool:
     return not rows_contiguous or (not tiles.masks and n % (tiles.width // size) != 0)
 
 
-@dataclass(frozen=True)
-class Cut:
+class Cut(NamedTuple):
     """How a product is cut up.
 
     Attributes
