@@ -49,7 +49,8 @@ class Case:
     ----------
     name : what the command line and the table call it.
     sides : by name; ``"fastnn"`` is ours.
-    bar : what the ratio of the peer's time to ours must reach, for every peer (None: nothing is asked).
+    bar : what the ratio of the peer's time to ours must reach (None: nothing is asked).
+    judged : the peers that the bar is for (None: every one); the others are shown beside them.
     flops : floating-point operations of a call; None where they say nothing.
     rtol, atol : how far results may differ from our side's.
     """
@@ -57,10 +58,15 @@ class Case:
     name: str
     sides: dict[str, Side]
     bar: float | None = None
+    judged: Sequence[str] | None = None
     flops: float | None = None
     rtol: float = 1e-4
     atol: float = 1e-5
     note: str = ""
+
+    def bar_against(self, peer: str) -> float | None:
+        """The bar for a peer."""
+        return self.bar if self.judged is None or peer in self.judged else None
 
 
 @dataclass

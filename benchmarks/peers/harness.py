@@ -226,7 +226,7 @@ def compare(
         ratio=estimate(groups),
         ours=own,
         theirs=float(np.median([this.seconds[peer] for this in rounds])),
-        bar=case.bar,
+        bar=case.bar_against(peer),
         gflops=gflops,
         peak=gflops * 1e9 / (roof * threads) if gflops and roof else None,
         quiet=all(this.quiet for this in rounds),

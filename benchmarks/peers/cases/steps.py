@@ -138,6 +138,7 @@ def _case(sizes: tuple[int, ...], batch: int, bar: float) -> Case:
             "torch": torch_side(partial(_torch, sizes, batch)),
         },
         bar=bar,
+        judged=("torch",),
         # Forward, and both gradients but that of the input: the products alone.
         flops=3 * products - first,
         # Adam divides by the gradient's size: where a gradient is as small as its rounding, the update is free.
