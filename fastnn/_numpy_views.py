@@ -24,6 +24,11 @@ def axis_argument(op: str, dim: int, ndim: int) -> int:
     return dim % max(ndim, 1)
 
 
+def dim_argument(dim: Any) -> Any:
+    """Torch's `dim` as NumPy's axis: no axes at all mean every axis there."""
+    return None if isinstance(dim, (tuple, list)) and not dim else dim
+
+
 def index_argument(index: Any) -> Any:
     """An index as NumPy takes it; lists, arrays and Tensors are copied, so that later changes do not reach backward."""
     if isinstance(index, tuple):

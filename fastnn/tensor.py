@@ -436,21 +436,21 @@ class Tensor(TensorBase):
 
     def softmax(self, dim: int) -> Tensor:
         """Softmax along `dim`."""
-        return _op("softmax")(self, dim=dim)
+        return _op("softmax")(self, axis=dim)
 
     def log_softmax(self, dim: int) -> Tensor:
         """Logarithm of the softmax along `dim`."""
-        return _op("log_softmax")(self, dim=dim)
+        return _op("log_softmax")(self, axis=dim)
 
     def sum(self, dim: Any = None, keepdim: bool = False) -> Tensor:
         """Sum over all axes, or over `dim` (an int or several)."""
-        return _op("sum")(self, dim=dim, keepdim=keepdim)
+        return _op("sum")(self, axis=views.dim_argument(dim), keepdims=keepdim)
 
     def mean(self, dim: Any = None, keepdim: bool = False) -> Tensor:
         """Mean over all axes, or over `dim` (an int or several)."""
         if self.dtype.kind != "f":
             raise DTypeError(f"mean: the dtype must be a floating one, got {self.dtype}")
-        return _op("mean")(self, dim=dim, keepdim=keepdim)
+        return _op("mean")(self, axis=views.dim_argument(dim), keepdims=keepdim)
 
     def argmax(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
         """Index of the largest element, over all or along `dim`; the first where several are equal."""

@@ -354,3 +354,14 @@ def test_ints_beyond_the_dtype():
 def test_what_is_no_number_is_a_type_error(make):
     with pytest.raises(TypeError):
         make(fastnn.tensor([1.0, 2.0]))
+
+
+def test_ops_take_numpys_axis_and_tensors_torchs_dim():
+    x = np.arange(6.0, dtype="float32").reshape(2, 3)
+    assert fastnn.ops.sum(x, axis=0, keepdims=True).tolist() == [[3, 5, 7]]
+    np.testing.assert_array_equal(fastnn.ops.sum(x, axis=()), x)
+    t = fastnn.tensor(x)
+    assert t.sum(dim=0, keepdim=True).tolist() == [[3, 5, 7]]
+    assert t.sum(dim=()).item() == 15
+    assert t.mean(1).tolist() == [1, 4]
+    np.testing.assert_allclose(t.softmax(dim=1).sum(1).numpy(), [1, 1], rtol=1e-6)

@@ -27,8 +27,13 @@ def cache_folder() -> Path:
 
 
 def data_folders() -> list[Path]:
-    """Return the folders in which datasets are looked for, in order."""
+    """Return the folders in which datasets are looked for, in order.
+
+    Raises NotADirectoryError where ``FASTNN_DATA`` names something else than a folder.
+    """
     named = os.environ.get("FASTNN_DATA")
+    if named and not Path(named).is_dir():
+        raise NotADirectoryError(f"FASTNN_DATA names {named}, which is no folder; correct it or unset it")
     return [*([Path(named)] if named else []), cache_folder(), _SYSTEM]
 
 

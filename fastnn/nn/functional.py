@@ -35,12 +35,12 @@ def _softmax_dim(name: str, dim: int | None) -> int:
 
 def softmax(input: Any, dim: int | None = None) -> Tensor:
     """``exp(input) / sum(exp(input))`` along `dim`."""
-    return ops.softmax(input, dim=_softmax_dim("softmax", dim))
+    return ops.softmax(input, axis=_softmax_dim("softmax", dim))
 
 
 def log_softmax(input: Any, dim: int | None = None) -> Tensor:
     """Logarithm of the softmax along `dim`."""
-    return ops.log_softmax(input, dim=_softmax_dim("log_softmax", dim))
+    return ops.log_softmax(input, axis=_softmax_dim("log_softmax", dim))
 
 
 def legacy_reduction(reduction: str, size_average: bool | None, reduce: bool | None) -> str:

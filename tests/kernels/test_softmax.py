@@ -21,16 +21,16 @@ def layouts(x):
     yield np.pad(x, ((0, 0), (3, 5)))[:, 3:-5]
 
 
-def softmax(x, dy, log_result, dim=-1, chunk=0):
+def softmax(x, dy, log_result, axis=-1, chunk=0):
     op = activation.log_softmax if log_result else activation.softmax
     low = lowering([x])
-    low.attrs = {"dim": dim}
+    low.attrs = {"axis": axis}
     y = op.lower[0](low, *low.inputs)
     first = Execution(low, [x])
     first.run(chunk)
     value = first[y]
     back = lowering([dy, value])
-    back.attrs, back.saved, back.shapes = {"dim": dim}, {"y": back.inputs[1]}, {"x": x.shape}
+    back.attrs, back.saved, back.shapes = {"axis": axis}, {"y": back.inputs[1]}, {"x": x.shape}
     dx = op.lower[1](back, back.inputs[0])
     second = Execution(back, [dy, value])
     second.run(chunk)
@@ -47,7 +47,7 @@ def test_softmax(dtype, log_result):
         x, dy = (3 * rng.standard_normal((70, width)).astype(dtype) for _ in range(2))
         y, dx = softmax(x, dy, log_result)
         exact = op.reference[0](x.astype(np.longdouble))
-        context = Saved({"y": exact}, {}, {}, {"dim": -1}, {})
+        context = Saved({"y": exact}, {}, {}, {"axis": -1}, {})
         np.testing.assert_allclose(y, exact, rtol=30 * unit, atol=20 * unit if log_result else 0)
         scale = np.abs(dy).sum(1).max()
         np.testing.assert_allclose(dx, op.reference[1](context, dy.astype(np.longdouble)), atol=4 * unit * scale)
@@ -56,14 +56,14 @@ def test_softmax(dtype, log_result):
                 np.testing.assert_array_equal(value, result)
 
 
-@pytest.mark.parametrize("dim", [0, 1, 2, -1, -3])
-def test_softmax_over_other_axes(dim):
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, -3])
+def test_softmax_over_other_axes(axis):
     rng = np.random.default_rng(1)
     x, dy = (rng.standard_normal((3, 5, 7)).astype("float32") for _ in range(2))
-    moved = [np.moveaxis(a, dim, -1).copy() for a in (x, dy)]
+    moved = [np.moveaxis(a, axis, -1).copy() for a in (x, dy)]
     expected = softmax(*moved, True)
-    for value, result in zip(softmax(x, dy, True, dim), expected, strict=True):
-        np.testing.assert_array_equal(np.moveaxis(value, dim, -1), result)
+    for value, result in zip(softmax(x, dy, True, axis), expected, strict=True):
+        np.testing.assert_array_equal(np.moveaxis(value, axis, -1), result)
 
 
 def test_softmax_of_large_and_special_values():
