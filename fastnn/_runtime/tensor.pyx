@@ -316,7 +316,9 @@ cdef class Primitive:
             arrays = self._promote(given, arrays, tensors)
         if out is not None and fastnn_get_grad_enabled():
             if (wants and self.differentiable) or (isinstance(out, TensorBase) and (<TensorBase>out)._requires_grad):
-                raise GraphError(f"{self.name}: out cannot be given where gradients are recorded; do it under no_grad()")
+                raise GraphError(
+                    f"{self.name}: out cannot be given where gradients are recorded; do it under no_grad()"
+                )
         recipe = self.find(arrays, attributes, tensors)
         outputs = self.run_recipe(recipe, arrays, cell_values, out)
         if isinstance(out, TensorBase):
