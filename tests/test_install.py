@@ -4,6 +4,8 @@ import importlib.metadata
 import sysconfig
 from pathlib import Path
 
+import numpy as np
+
 import fastnn
 
 
@@ -13,3 +15,18 @@ def test_fastnn_is_the_installed_one():
 
 def test_one_version():
     assert importlib.metadata.version("fastnn-cpu") == fastnn.__version__
+
+
+def test_the_readmes_example_runs():
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    first, second = (block.split("```")[0] for block in text.split("```python\n")[1:3])
+    rng = np.random.default_rng(0)
+    batches = [(rng.random((8, 784), dtype="float32"), rng.integers(0, 10, 8)) for _ in range(3)]
+    names = {"batches": batches}
+    exec(first, names)
+    assert np.isfinite(names["loss"].item())
+    a = rng.random((4, 4), dtype="float32")
+    names |= {"weight": np.ones((3, 784), "float32"), "bias": np.zeros(3, "float32"), "a": a, "b": a}
+    names |= {"x": batches[0][0], "c": np.empty((4, 4), "float32")}
+    exec(second, names)
+    np.testing.assert_allclose(names["c"], a @ a, rtol=1e-6)

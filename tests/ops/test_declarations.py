@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn._runtime import _fastnn_team as team
 from fastnn._runtime.tensor import registered
 from fastnn.testing import gradcheck
 from fastnn.testing.samples import layouts, sample
@@ -55,6 +56,19 @@ def test_values(op, case, dtype):
     assert_close(got, reference(op, inputs, attributes), dtype)
     for x, y in zip(inputs, before, strict=True):
         np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize(("op", "case"), CALLS)
+def test_kernels_serve_and_not_the_reference(op, case):
+    inputs, attributes = sample(op, case, "float32")
+    team.record(True)
+    try:
+        results = as_tuple(op(*inputs, **attributes))
+    finally:
+        team.record(False)
+        phases, _ = team.drain()
+    if any(y.size for y in results):
+        assert phases, op.name
 
 
 @pytest.mark.parametrize(("op", "case"), CALLS)
