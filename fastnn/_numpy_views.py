@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
 
 from fastnn._runtime.memory import empty
 from fastnn._runtime.tensor import TensorBase
+from fastnn.errors import ShapeError
 
 
-def shape_argument(args: tuple[Any, ...]) -> tuple[int, ...]:
-    """Shapes come as separate ints or as one sequence."""
-    if len(args) == 1 and not isinstance(args[0], (int, np.integer, TensorBase)):
+def integer(name: str, value: Any) -> int:
+    """An int; TypeError, naming what it is, for anything that is no integer."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+
+
+def shape_argument(name: str, args: tuple[Any, ...], lowest: int = -1) -> tuple[int, ...]:
+    """Shapes (or axes) come as separate ints or as one sequence; none may be below `lowest`."""
+    if len(args) == 1 and isinstance(args[0], (tuple, list)):
         args = tuple(args[0])
-    return tuple(int(a) for a in args)
+    numbers = tuple(integer(name, a) for a in args)
+    if min(numbers, default=0) < lowest:
+        raise ShapeError(f"{name} must be at least {lowest}, got {numbers}")
+    return numbers
 
 
 def axis_argument(op: str, dim: int, ndim: int) -> int:
     """An axis counted from 0; IndexError, as in torch, where there is none such."""
+    dim = integer(f"{op}: dim", dim)
     if not -max(ndim, 1) <= dim < max(ndim, 1):
         raise IndexError(f"{op}: dim must lie from {-max(ndim, 1)} to {max(ndim, 1) - 1}, got {dim}")
     return dim % max(ndim, 1)

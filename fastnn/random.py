@@ -15,9 +15,12 @@ def manual_seed(seed: int) -> None:
     global _generator
     import numpy as np
 
-    if not 0 <= int(seed) < 1 << 64:
+    from fastnn._numpy_views import integer
+
+    seed = integer("manual_seed: the seed", seed)
+    if not 0 <= seed < 1 << 64:
         raise ValueError(f"manual_seed: the seed must lie from 0 to 2**64 - 1, got {seed}")
-    _generator = np.random.Generator(np.random.Philox(int(seed)))
+    _generator = np.random.Generator(np.random.Philox(seed))
 
 
 def default_generator() -> np.random.Generator:

@@ -260,7 +260,7 @@ class Tensor(TensorBase):
 
     def reshape(self, *shape: Any) -> Tensor:
         """The same elements in C order under another shape; a view where the strides allow."""
-        wanted = views.shape_argument(shape)
+        wanted = views.shape_argument("reshape: shape", shape)
         try:
             array = self.array.reshape(wanted)
         except ValueError:
@@ -294,7 +294,10 @@ class Tensor(TensorBase):
 
     def permute(self, *dims: Any) -> Tensor:
         """The axes in another order, a view."""
-        order = tuple(views.axis_argument("permute", d, self.ndim) for d in views.shape_argument(dims))
+        order = tuple(
+            views.axis_argument("permute", d, self.ndim)
+            for d in views.shape_argument("permute: dims", dims, -self.ndim)
+        )
         if sorted(order) != list(range(self.ndim)):
             raise ShapeError(f"permute: dims must name each of the {self.ndim} axes once, got {dims}")
         inverse = tuple(np.argsort(order)) if order else ()
@@ -326,7 +329,7 @@ class Tensor(TensorBase):
 
     def expand(self, *sizes: Any) -> Tensor:
         """Repeat along axes of length 1 without a copy; -1 keeps an extent."""
-        wanted = list(views.shape_argument(sizes))
+        wanted = list(views.shape_argument("expand: sizes", sizes))
         lead = len(wanted) - self.ndim
         for i, extent in enumerate(self.shape):
             if lead >= 0 and wanted[lead + i] == -1:
@@ -515,29 +518,32 @@ class Tensor(TensorBase):
     def __itruediv__(self, other: Any) -> Tensor:
         return self._inplace("divide", other)
 
-    def _overwrite(self, value: Any) -> Tensor:
+    def _overwrite(self, name: str, value: Any) -> Tensor:
+        source = value.array if isinstance(value, TensorBase) else np.asarray(value)
+        if source.dtype.kind not in "biufc":
+            raise DTypeError(f"{name}: expected numbers, got {value!r}")
         if is_grad_enabled() and self.requires_grad:
             raise GraphError("a Tensor that requires grad cannot be overwritten; do it under no_grad()")
         try:
-            np.copyto(self.array, value.array if isinstance(value, TensorBase) else value, casting="unsafe")
+            np.copyto(self.array, source, casting="unsafe")
         except ValueError as error:
             if not self.array.flags.writeable:
                 raise
-            raise ShapeError(f"copy_: cannot fill shape {self.shape}: {error}") from None
+            raise ShapeError(f"{name}: cannot fill shape {self.shape}: {error}") from None
         self._touch()
         return self
 
     def zero_(self) -> Tensor:
         """Set all elements to 0."""
-        return self._overwrite(0)
+        return self._overwrite("zero_", 0)
 
     def fill_(self, value: Any) -> Tensor:
         """Set all elements to `value`."""
-        return self._overwrite(value)
+        return self._overwrite("fill_", value)
 
     def copy_(self, source: Any) -> Tensor:
         """Take the elements of `source`, broadcast and converted."""
-        return self._overwrite(source if isinstance(source, TensorBase) else np.asarray(source))
+        return self._overwrite("copy_", source)
 
     # -- conversions named as types come last: in this class the names mean these from here on
 

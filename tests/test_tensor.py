@@ -349,6 +349,17 @@ def test_ints_beyond_the_dtype():
         lambda t: fastnn.optim.SGD([t.requires_grad_()], lr="a"),
         lambda t: fastnn.optim.Adam([t.requires_grad_()], betas=0.9),
         lambda t: fastnn.autograd.grad(t, "a"),
+        lambda t: t.reshape("22"),
+        lambda t: t.reshape(2.5),
+        lambda t: t.transpose("a", 0),
+        lambda t: t.fill_("a"),
+        lambda t: t.fill_(None),
+        lambda t: t.requires_grad_().register_hook(3),
+        lambda t: fastnn.nn.Sequential()["a"],
+        lambda t: fastnn.manual_seed("a"),
+        lambda t: fastnn.ops.cross_entropy(t.reshape(1, 2), np.array([0]), label_smoothing="x"),
+        lambda t: fastnn.nn.Linear(1, 1).load_state_dict({0: 1}),
+        lambda t: fastnn.optim.SGD(3),
     ],
 )
 def test_what_is_no_number_is_a_type_error(make):

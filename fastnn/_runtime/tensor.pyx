@@ -263,6 +263,7 @@ cdef class Primitive:
 
     cdef object call(self, list given, tuple attributes, list cell_values, object out):
         """Dispatch one call; `given` holds the array arguments as they came and becomes the arrays."""
+        cdef double number
         cdef int i, first_type = -1
         cdef bint tensors = False, wants = False, ready = True, weak = False
         cdef object value
@@ -306,11 +307,15 @@ cdef class Primitive:
             for i in range(self.n_inputs):
                 value = given[i]
                 if arrays[i] is None and value is not None:
+                    try:
+                        number = float(value)
+                    except OverflowError:
+                        raise ValueError(f"{self.name}: {self.input_names[i]} is too large for a float") from None
                     array = new_array(0, NULL, NULL, first_type, 8)
                     if first_type == cnp.NPY_FLOAT32:
-                        (<float*>cnp.PyArray_DATA(array))[0] = <float><double>value
+                        (<float*>cnp.PyArray_DATA(array))[0] = <float>number
                     else:
-                        (<double*>cnp.PyArray_DATA(array))[0] = <double>value
+                        (<double*>cnp.PyArray_DATA(array))[0] = number
                     arrays[i] = array
         elif not ready:
             arrays = self._promote(given, arrays, tensors)
@@ -896,6 +901,8 @@ cdef class _HookHandle:
 
 
 cdef _HookHandle add_hook(object hooks, object function):
+    if not callable(function):
+        raise TypeError(f"a hook must be callable, got {type(function).__name__}")
     cdef _HookHandle handle = _HookHandle.__new__(_HookHandle)
     handle.hooks = hooks
     handle.key = object()

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
+from fastnn._numpy_views import integer
 from fastnn.nn.module import Module
 
 
@@ -38,6 +39,7 @@ class Sequential(Module):
         return iter(self._modules.values())
 
     def _name(self, index: int) -> str:
+        index = integer("Sequential: index", index)
         if not -len(self) <= index < len(self):
             raise IndexError(f"Sequential: index must lie from {-len(self)} to {len(self) - 1}, got {index}")
         return list(self._modules)[index]

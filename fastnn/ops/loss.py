@@ -17,15 +17,21 @@ LABELS = ("int32", "int64")
 
 
 def _check(attributes: dict[str, Any]) -> dict[str, Any]:
-    reduction, smoothing = attributes["reduction"], float(attributes["label_smoothing"])
+    reduction, smoothing, ignored = (attributes[n] for n in ("reduction", "label_smoothing", "ignore_index"))
+    if not isinstance(smoothing, (int, float)):
+        raise TypeError(f"cross_entropy: label_smoothing must be a number, got {smoothing!r}")
+    if not hasattr(ignored, "__index__"):
+        raise TypeError(f"cross_entropy: ignore_index must be an integer, got {ignored!r}")
+    if not -(1 << 63) <= int(ignored) < 1 << 63:
+        raise ValueError(f"cross_entropy: ignore_index must fit 64 bits, got {ignored}")
     if reduction not in REDUCTIONS:
         raise ValueError(f"cross_entropy: reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
     if not 0 <= smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must lie from 0 to 1, got {smoothing}")
     return {
         "reduction": reduction,
-        "ignore_index": int(attributes["ignore_index"]),
-        "label_smoothing": smoothing,
+        "ignore_index": int(ignored),
+        "label_smoothing": float(smoothing),
     }
 
 

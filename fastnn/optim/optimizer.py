@@ -27,6 +27,8 @@ class Optimizer:
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, TensorBase):
             raise TypeError("params must be an iterable of Tensors or of dicts, got a Tensor")
+        if not isinstance(params, Iterable):
+            raise TypeError(f"params must be an iterable of Tensors or of dicts, got {type(params).__name__}")
         self.defaults = defaults
         self.state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
@@ -88,6 +90,8 @@ class Optimizer:
         """
         loss = None
         if closure is not None:
+            if not callable(closure):
+                raise TypeError(f"step: closure must be a function, got {type(closure).__name__}")
             before = set_grad_enabled_now(True)
             try:
                 loss = closure()
