@@ -1,7 +1,7 @@
 // What the thread team costs and gains on 2 threads: the figures of docs/decisions/thread-team.md. Not run by the tests.
 //
-//   g++ -std=c++20 -O3 -march=native -pthread -Ifastnn/_runtime tests/native/team_bench.cpp -o /tmp/team_bench
-//   /tmp/team_bench empty|compute|memory|handover [GAP_US] [force]
+//   g++ -std=c++20 -O3 -march=native -pthread -Ifastnn/_runtime tests/native/team_bench.cpp -o team_bench
+//   ./team_bench empty|compute|memory|handover [GAP_US] [force]
 //
 // One thread and the team take turns in blocks of some milliseconds. On Linux a pair of blocks counts only if other
 // processes used less than 15% of a core meanwhile. GAP_US: time between runs that the caller spends on something else.
