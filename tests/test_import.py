@@ -79,3 +79,28 @@ def test_the_unbuilt_tree_says_how_to_build(tmp_path):
 def test_rooms_load_on_first_use(name):
     result = run(f"import fastnn; print(fastnn.{name}.__name__)")
     assert result.stdout.strip() == f"fastnn.{name}", result.stderr
+
+
+def test_numpy_serves_with_one_warning_where_code_cannot_be_made_executable():
+    result = run(
+        "import warnings, numpy as np, fastnn\n"
+        "from fastnn import nn, optim\n"
+        "from fastnn._kernels import errors, loader\n"
+        "def refuse():\n"
+        "    raise errors.NoExecutableMemory('refused')\n"
+        "loader.require_executable_memory = refuse\n"
+        "model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))\n"
+        "optimizer = optim.Adam(model.parameters(), lr=0.1)\n"
+        "x, y = np.eye(3, dtype='float32'), np.array([0, 1, 0])\n"
+        "with warnings.catch_warnings(record=True) as told:\n"
+        "    warnings.simplefilter('always')\n"
+        "    losses = []\n"
+        "    for _ in range(30):\n"
+        "        optimizer.zero_grad()\n"
+        "        loss = nn.CrossEntropyLoss()(model(x), y)\n"
+        "        loss.backward()\n"
+        "        optimizer.step()\n"
+        "        losses.append(loss.item())\n"
+        "print(len(told), 'NumPy serves instead' in str(told[0].message), losses[-1] < losses[0] / 2, fastnn.backend())"
+    )
+    assert result.stdout.split() == ["1", "True", "True", "numpy"], result.stdout + result.stderr
