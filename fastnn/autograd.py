@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fastnn._runtime.tensor import is_grad_enabled, run_backward, set_grad_enabled_now
+from fastnn._runtime.tape import run_backward
+from fastnn._runtime.tensor import is_grad_enabled, set_grad_enabled_now
 from fastnn.errors import DTypeError, GraphError, ShapeError
 from fastnn.tensor import Tensor, from_numpy
 

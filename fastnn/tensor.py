@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from fastnn import _numpy_views as views
 from fastnn._runtime.memory import empty
+from fastnn._runtime.tape import run_backward
 from fastnn._runtime.tensor import (
     TensorBase,
     dense_copy,
     derived,
     is_grad_enabled,
     registered,
-    run_backward,
     set_tensor_type,
 )
 from fastnn.errors import DTypeError, GraphError, ShapeError

@@ -82,3 +82,7 @@ cdef class Primitive:
     cdef bint overlaps(self, cnp.ndarray target, list arrays)
     cdef Recipe find(self, list arrays, tuple attributes, bint tensors)
     cdef list backward(self, Recipe recipe, tuple needs, list gradients, list saved, list cell_values)
+
+cdef cnp.ndarray as_array(object value)
+cdef TensorBase wrap(cnp.ndarray array)
+cdef cnp.ndarray add_arrays(cnp.ndarray x, cnp.ndarray y, cnp.ndarray out)

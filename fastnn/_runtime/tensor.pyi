@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -109,9 +109,3 @@ def dense_copy(array: Array) -> Array: ...
 def derived(
     source: TensorBase, array: Array, name: str, function: Callable[[Array], Array], view: bool = True
 ) -> Any: ...
-def run_backward(
-    roots: Iterable[TensorBase],
-    gradients: Iterable[Array],
-    retain_graph: bool,
-    targets: Iterable[TensorBase] | None = None,
-) -> list[Array | None]: ...
