@@ -7,6 +7,7 @@ import platform
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +68,19 @@ def machine_seconds() -> float | None:
 
 
 class Watch:
-    """Sees how much CPU time other processes than one of ours take; None where the system does not tell."""
+    """Sees how much CPU time processes that are not ours take; None where the system does not tell.
 
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
+    Parameters
+    ----------
+    own : CPU time of our process or processes so far, in seconds.
+    """
+
+    def __init__(self, own: Callable[[], float | None]) -> None:
+        self._own = own
         self._before = self._now()
 
     def _now(self) -> tuple[float, float, float] | None:
-        machine, own = machine_seconds(), processor_seconds(self._pid)
+        machine, own = machine_seconds(), self._own()
         return None if machine is None or own is None else (time.perf_counter(), machine, own)
 
     def others(self) -> float | None:

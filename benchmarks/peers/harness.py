@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -250,7 +251,7 @@ def _round(case: Case, workers: dict[str, Process], calls: dict[str, int], threa
     seconds, quiet, others = {}, True, []
     for name, worker in workers.items():
         (other,) = (w for w in workers.values() if w is not worker)
-        before, watch = processor_seconds(other.pid), Watch(worker.pid)
+        before, watch = processor_seconds(other.pid), Watch(partial(processor_seconds, worker.pid))
         answer = worker.ask("block", calls=calls[name], warm_up=plan.warm_up_seconds)
         others.append(watch.others())
         quiet &= processor_seconds(other.pid) == before

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benchmarks.peers.case import StartCase
-from benchmarks.peers.environment import machine_seconds, without_overrides
+from benchmarks.peers.environment import Watch, without_overrides
 from benchmarks.peers.harness import DISTURBED, PeerError
 from benchmarks.peers.statistics import Estimate, estimate
 
@@ -64,7 +64,7 @@ def start_time(
         say(f"{case.name}, {runs} starts")
         run(case.code)
         while len(taken) < runs:
-            watch, began = _Watch(), time.monotonic()
+            watch, began = Watch(_own_seconds), time.monotonic()
             less = run(case.minus) if case.minus is not None else 0.0
             whole = run(case.code)
             disturbed = watch.others()
@@ -81,24 +81,10 @@ def start_time(
     return Start(case.name, estimate(differences), case.bar, mean, details)
 
 
-class _Watch:
-    """Sees how many CPUs were taken by processes that are not children of ours."""
-
-    def __init__(self) -> None:
-        self._before = self._now()
-
-    @staticmethod
-    def _now() -> tuple[float, float, float] | None:
-        machine, times = machine_seconds(), os.times()
-        own = times.user + times.system + times.children_user + times.children_system
-        return None if machine is None else (time.perf_counter(), machine, own)
-
-    def others(self) -> float | None:
-        now = self._now()
-        if now is None or self._before is None:
-            return None
-        wall, machine, own = (after - before for after, before in zip(now, self._before, strict=True))
-        return max(0.0, machine - own) / wall
+def _own_seconds() -> float:
+    """CPU time of this process and of its children that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _seconds(name: str, code: str, environment: dict[str, str]) -> float:
