@@ -84,7 +84,7 @@ def map(function: str, dtype: str) -> Any:
         steps = [args[own + inner] for own in strides]
         blocks = [scratch + (BLOCKS + k * STAGED * 8) for k in range(arrays)]
         cells = [code.words(args[ndim * (arrays + 1) + (shape + c)]) for c in range(row.cells)]
-        numbers = [_number(cell, dtype) for cell in cells]
+        numbers = [number_of(cell, dtype) for cell in cells]
 
         longest = code.local(extent)
         for k, step in enumerate(steps):
@@ -141,7 +141,7 @@ def map(function: str, dtype: str) -> Any:
     return traced(emit)
 
 
-def _number(cell: Words, dtype: str) -> Value:
+def number_of(cell: Words, dtype: str) -> Value:
     """A float64 cell's value, rounded to the dtype."""
     builder = cell.builder
     value = builder.bitcast(cell[0].value, ELEMENTS["float64"])

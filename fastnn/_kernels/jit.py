@@ -232,8 +232,9 @@ def become_compiler() -> None:
     """In the helper process: set LLVM's process-wide options and import Numba."""
     import llvmlite.binding as llvm
 
-    # LLVM's scheduler hoists the broadcasts of a register tile until its accumulators spill.
+    # LLVM's schedulers hoist the loads of a register tile until its accumulators spill: keep the order of the source.
     llvm.set_option("fastnn", "-enable-misched=0")
+    llvm.set_option("fastnn", "-pre-RA-sched=source")
     # Numba would import SciPy's linear algebra, of which kernels can make no use: 0.2 s.
     sys.modules.setdefault("scipy", None)  # type: ignore[arg-type]
     importlib.import_module("numba")

@@ -45,7 +45,7 @@ cdef class Recipe:
     n_inputs : number of array arguments.
     lowering : the `Lowering` whose phases to repeat, or None.
     outputs : the symbolic arrays to return, in order (None for a gradient that is not wanted).
-    resolve : function of a phase that gives its kernel's address.
+    resolve : function of a phase, or of a routine among its arguments, that gives its kernel's address.
     cell_names : names of the op's cells, in the order in which their values come.
     reference : without phases: a function of the input arrays, attributes and cells that gives a tuple of arrays.
     shapes : shapes of the inputs by name; outputs are added by the op.
@@ -90,6 +90,8 @@ cdef class Recipe:
                     relocation.offset = arg.array.offset
                     self.relocations.push_back(relocation)
                     self.args.push_back(0)
+                elif hasattr(arg, "kernel"):
+                    self.args.push_back(<int64_t>resolve(arg))
                 else:
                     use.arg = self.args.size()
                     use.cell = cell_names.index(arg.name)

@@ -127,6 +127,18 @@ class Cell(NamedTuple):
     name: str
 
 
+class Routine(NamedTuple):
+    """Another kernel that a phase's kernel calls; it gets the address.
+
+    Attributes
+    ----------
+    kernel, static : as for a `Phase`.
+    """
+
+    kernel: str
+    static: tuple[tuple[str, Any], ...]
+
+
 class Operand(NamedTuple):
     """An array among a phase's arguments, with what the phase does to it."""
 
@@ -156,7 +168,7 @@ class Phase(NamedTuple):
     ----------
     kernel : ``"module.function"`` below ``fastnn._kernels``.
     static : the kernel's compile-time parameters; they belong to the architecture, never to a batch.
-    args : what the kernel's ``args`` will hold, in order: addresses (`Operand`, `Cell`), sizes (int).
+    args : what the kernel's ``args`` will hold, in order: addresses (`Operand`, `Cell`, `Routine`), sizes (int).
     chunks : fixed by the shapes, never by the number of threads; at most 65,535.
     work : estimated nanoseconds on one thread; decides whether sharing pays.
     block : elements of the first written operand (in its memory order) that each chunk writes; 0 where
@@ -166,7 +178,7 @@ class Phase(NamedTuple):
 
     kernel: str
     static: tuple[tuple[str, Any], ...]
-    args: tuple[Operand | Cell | int, ...]
+    args: tuple[Operand | Cell | Routine | int, ...]
     chunks: int
     work: int
     block: int = 0
@@ -251,7 +263,7 @@ class Lowering:
     def phase(
         self,
         kernel: str,
-        args: Sequence[Operand | Cell | int],
+        args: Sequence[Operand | Cell | Routine | int],
         *,
         chunks: int = 1,
         work: float = 0,

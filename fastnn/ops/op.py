@@ -19,7 +19,7 @@ from fastnn._kernels.errors import KernelsUnavailable
 from fastnn._runtime.recipe import Recipe
 from fastnn._runtime.tensor import Primitive, get_backend, register
 from fastnn.errors import DTypeError, ShapeError
-from fastnn.ops.lowering import Array, Lowering, Phase
+from fastnn.ops.lowering import Array, Lowering, Phase, Routine
 
 KERNEL_DTYPES = ("float32", "float64")
 NUMPY_BACKEND = 1
@@ -137,12 +137,17 @@ def _symbolic(arrays: Iterable[np.ndarray | None]) -> list[Array | None]:
     ]
 
 
-def _resolve(phases: Sequence[Phase]) -> Callable[[Phase], int]:
-    """Compile what is missing in one go; then give each phase's kernel address."""
+def kernels_of(phases: Iterable[Phase]) -> list[Phase | Routine]:
+    """What has a kernel: the phases, and the routines among their arguments."""
+    return [x for phase in phases for x in (phase, *(arg for arg in phase.args if isinstance(arg, Routine)))]
+
+
+def _resolve(phases: Sequence[Phase]) -> Callable[[Phase | Routine], int]:
+    """Compile what is missing in one go; then give the address of each phase's (or routine's) kernel."""
     from fastnn._kernels import jit
 
-    jit.prepare([(phase.kernel, dict(phase.static)) for phase in phases])
-    return lambda phase: jit.address(phase.kernel, **dict(phase.static))
+    jit.prepare([(x.kernel, dict(x.static)) for x in kernels_of(phases)])
+    return lambda x: jit.address(x.kernel, **dict(x.static))
 
 
 class Op(Primitive):

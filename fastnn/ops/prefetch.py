@@ -13,6 +13,7 @@ from fastnn.ops.linear import linear
 from fastnn.ops.loss import cross_entropy
 from fastnn.ops.lowering import Array, Lowering
 from fastnn.ops.op import KERNEL_DTYPES, NUMPY_BACKEND, Op
+from fastnn.ops.op import kernels_of as every
 
 Kernel = tuple[str, dict[str, Any]]
 # in the order in which a step needs them
@@ -36,7 +37,7 @@ def kernels_of(op: Op, dtype: str) -> tuple[list[Kernel], list[Kernel]]:
     low = Lowering(tuple(inputs), attrs)
     result = op.lower[0](low, *inputs)
     outputs = result if isinstance(result, tuple) else (result,)
-    forward = [(p.kernel, dict(p.static)) for p in (*low.checks, *low.phases)]
+    forward = [(p.kernel, dict(p.static)) for p in every((*low.checks, *low.phases))]
     if op.lower[1] is None:
         return forward, []
     named = dict(zip((p.name for p in op.spec.inputs + op.spec.outputs), (*inputs, *outputs), strict=True))
@@ -47,7 +48,7 @@ def kernels_of(op: Op, dtype: str) -> tuple[list[Kernel], list[Kernel]]:
     back.shapes = {n: a.shape for n, a in named.items()}
     back.needs = {p.name: True for p in op.spec.inputs}
     op.lower[1](back, *arrays[: op.n_returned])
-    return forward, [(p.kernel, dict(p.static)) for p in (*back.checks, *back.phases)]
+    return forward, [(p.kernel, dict(p.static)) for p in every((*back.checks, *back.phases))]
 
 
 def prefetch_training(dtype: str, *update: Kernel) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._kernels import jit
-from fastnn.ops.lowering import ALIGNMENT, Array, Cell, Lowering, Operand, Phase
+from fastnn.ops.lowering import ALIGNMENT, Array, Cell, Lowering, Operand, Phase, Routine
 
 KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
 
@@ -84,6 +84,8 @@ class Execution:
                 values.append(self._base(argument.array.storage) + argument.array.offset)
             elif isinstance(argument, Cell):
                 values.append(self.cells[argument.name].ctypes.data)
+            elif isinstance(argument, Routine):
+                values.append(jit.address(argument.kernel, **dict(argument.static)))
             else:
                 values.append(argument)
         return np.array(values, np.int64)

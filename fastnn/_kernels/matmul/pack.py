@@ -1,140 +1,216 @@
-"""Copy B into panels: the columns that a tile multiplies at a time side by side, one row of k after the other.
+"""Copies of operands into the order in which tiles read them.
 
-A panel of `nr` columns is k rows of nr elements, and the panels follow one another. Columns past the last one of B
-are zero or repeat others; no tile stores what they give.
+A panel of B: the columns that a tile multiplies at a time side by side, one k after the other. A strip of A: the rows
+that a tile multiplies at a time side by side, likewise. Both are "some lines, side by side, for one k after the other",
+and one set of functions serves them: `strip` for lines that lie side by side already, `transposed_strip` for lines
+that each lie along k, `any_strip` for the rest. Lines past the last one repeat others or are zero; no tile stores what
+they give.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import types
+from llvmlite import ir
 
-from fastnn._kernels.emit import I64, Value, Vectors
-from fastnn._kernels.jit import inline, intrinsic, kernel
-from fastnn._kernels.pointer import pointer
+from fastnn._kernels.control import Code, Words, smaller, traced
+from fastnn._kernels.emit import Vectors
+from fastnn._kernels.jit import kernel
+from fastnn._kernels.matmul.layout import PanelWord
+from fastnn._kernels.matmul.table import PACK_ALONG, PACK_ANY, PACK_BESIDE
+from fastnn._kernels.vector import I64, Value, loop, select
 
-# Rows of B that are copied at a time, past all panels of a chunk: long runs, few pages.
-ROWS_AT_ONCE = 8
+# How many k ahead rows of B are asked for while they are copied.
+PREFETCH = 8
+CACHE_LINE = 64
+
+
+class Packer:
+    """Functions of a module that copy; each is defined when it is first called. Distances are in bytes."""
+
+    def __init__(self, module: ir.Module, size: int, width: int) -> None:
+        self.module, self.size, self.width = module, size, width
+        self.lanes = width // size
+        self.masks = width > 32  # as in `table.Tiles`
+
+    def _call(self, name: str, emit: Callable[..., None], *arguments: Value) -> None:
+        full = f"fastnn_pack_{name}_{self.size}"
+        function = self.module.globals.get(full)
+        if function is None:
+            function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [I64] * len(arguments)), full)
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+            function.attributes.add("nounwind")
+            builder = ir.IRBuilder(function.append_basic_block("start"))
+            emit(Code(builder), Vectors(builder, self.size, self.width), *(Value(builder, a) for a in function.args))
+            builder.ret_void()
+        arguments[0].builder.call(function, [a.value for a in arguments])
+
+    # -- what drivers call
+
+    def packed(
+        self, how: Value, to: Value, to_step: Value, source: Value, line: Value, step: Value, lines: Value, k: Value
+    ) -> None:
+        """Pack in the way that a word of the arguments says."""
+        code = Code(how.builder)
+        ways = ((PACK_BESIDE, self.strip), (PACK_ALONG, self.transposed_strip), (PACK_ANY, self.any_strip))
+        for number, way in ways:
+            with code.when(how.compare("==", number)):
+                way(to, to_step, source, line, step, lines, k)
+
+    def strip(self, to: Value, to_step: Value, source: Value, line: Value, step: Value, lines: Value, k: Value) -> None:
+        """Lines that lie side by side: for each k, copy `lines` elements; the rest of the last vector is
+        zero, or not written where stores are masked."""
+        self._call("strip", self._strip, to, to_step, source, step, lines, k)
+
+    def transposed_strip(
+        self, to: Value, to_step: Value, source: Value, line: Value, step: Value, lines: Value, k: Value
+    ) -> None:
+        """Lines that lie along k, `line` bytes apart. Vectors are filled up with copies of the last line."""
+        self._call("transposed", self._transposed, to, to_step, source, line, lines, k)
+
+    def any_strip(
+        self, to: Value, to_step: Value, source: Value, line: Value, step: Value, lines: Value, k: Value
+    ) -> None:
+        """Lines that lie anyhow, one element at a time."""
+        self._call("any", self._any, to, to_step, source, line, step, lines, k)
+
+    def panels(
+        self, how: Value, to: Value, panel: Value, behind: Value, source: Value, line: Value, step: Value,
+        lines: Value, k: Value,
+    ) -> None:  # fmt: skip
+        """Several panels of `panel` lines, `behind` bytes from one to the next; `how` lines lie is as in `packed`."""
+        self._call("panels", self._panels, how, to, panel, behind, source, line, step, lines, k)
+
+    def rectangle(self, to: Value, to_row: Value, source: Value, row: Value, rows: Value, columns: Value) -> None:
+        """Copy a few columns of a few rows, and nothing beside them."""
+        self._call("rectangle", self._rectangle, to, to_row, source, row, rows, columns)
+
+    # -- how it is done
+
+    def _strip(
+        self, code: Code, v: Vectors, to: Value, to_step: Value, source: Value, step: Value, lines: Value, k: Value
+    ) -> None:
+        whole = (lines // self.lanes) * self.lanes
+        rest = lines - whole
+        mask = v.mask(rest.value)
+        with code.range(0, k) as p:
+            target, place = to + p * to_step, source + p * step
+            with code.range(0, lines // self.lanes) as q:
+                v.store(v.load(v.pointer((place + q * self.width).value)), v.pointer((target + q * self.width).value))
+            with code.when(rest.compare("!=", 0)):
+                at = v.pointer((place + whole * self.size).value)
+                v.store(v.load(at, mask), v.pointer((target + whole * self.size).value), mask if self.masks else None)
+
+    def _panels(
+        self, code: Code, v: Vectors, how: Value, to: Value, panel: Value, behind: Value, source: Value, line: Value,
+        step: Value, lines: Value, k: Value,
+    ) -> None:  # fmt: skip
+        width, size = self.width, self.size
+        count, vectors = lines // panel, panel // self.lanes
+        whole = count * panel
+        beside = how.compare("==", PACK_BESIDE) & whole.compare("!=", 0)
+        with code.when(beside):
+            row = panel * size
+            first = code.local(to)
+            place = code.local(source)
+            with code.range(0, k):
+                # a whole row of all panels at a time: long runs, few pages
+                ahead = v.pointer((place.now + step * PREFETCH).value)
+                with loop(code.builder, I64(0), (lines * size).value, CACHE_LINE) as offset:
+                    v.prefetch(v.at(ahead, offset))
+                target, at = code.local(first.now), code.local(place.now)
+                with code.range(0, count):
+                    with code.range(0, vectors) as q:
+                        v.store(v.load(v.pointer((at.now + q * width).value)), v.pointer((target.now + q * width).value))
+                    at.now, target.now = at.now + row, target.now + behind
+                first.now, place.now = first.now + row, place.now + step
+        j = code.local(select(beside, whole, code.number(0)))
+        with code.while_(lambda: j.now.compare("<", lines)):
+            target, place = to + (j.now // panel) * behind, source + j.now * line
+            self.packed(how, target, panel * size, place, line, step, smaller(lines - j.now, panel), k)
+            j.now = j.now + panel
+
+    def _transposed(
+        self, code: Code, v: Vectors, to: Value, to_step: Value, source: Value, line: Value, lines: Value, k: Value
+    ) -> None:
+        lanes, size, builder = self.lanes, self.size, code.builder
+        whole = (k // lanes) * lanes
+        with code.range(0, (lines + (lanes - 1)) // lanes) as block:
+            here = smaller(lines - block * lanes, lanes)
+            first, target = source + block * line * lanes, to + block * self.width
+            offsets = [(smaller(here - 1, r) if r else here * 0) * line for r in range(lanes)]
+            beyond = lines * line  # the lines of the next strip
+            # where stores are masked, the next k may follow at once
+            some = v.mask(here.value) if self.masks else None
+            with code.range(0, k // lanes) as number:
+                base = v.pointer((first + number * self.width).value)
+                places = [v.at(base, offset.value) for offset in offsets]
+                for place in places:
+                    v.prefetch(v.at(place, beyond.value))
+                at = target + number * lanes * to_step
+                for r, column in enumerate(v.transposed(places)):
+                    v.store(column, v.pointer((at + to_step * r).value), some)
+            with code.when(whole.compare("<", k)):
+                base = v.pointer((first + whole * size).value)
+                places = [v.at(base, offset.value) for offset in offsets]
+                rest = k - whole
+                columns = v.transposed(places, v.mask(rest.value))
+                done = builder.append_basic_block("done")
+                for r, column in enumerate(columns[:-1]):
+                    more = builder.append_basic_block("column")
+                    builder.cbranch(rest.compare(">", r).value, more, done)
+                    builder.position_at_end(more)
+                    v.store(column, v.pointer((target + (whole + r) * to_step).value), some)
+                builder.branch(done)
+                builder.position_at_end(done)
+
+    def _any(
+        self, code: Code, v: Vectors, to: Value, to_step: Value, source: Value, line: Value, step: Value,
+        lines: Value, k: Value,
+    ) -> None:  # fmt: skip
+        with code.range(0, k) as p, code.range(0, lines) as r:
+            element = v.load_element(v.pointer((source + p * step + r * line).value))
+            target = v.pointer((to + p * to_step + r * self.size).value)
+            code.builder.store(element, target)
+
+    def _rectangle(
+        self, code: Code, v: Vectors, to: Value, to_row: Value, source: Value, row: Value, rows: Value, columns: Value
+    ) -> None:
+        whole, builder = columns // self.lanes, code.builder
+        with code.range(0, rows) as i:
+            target, place = code.local(to + i * to_row), code.local(source + i * row)
+            with code.range(0, whole):
+                v.store(v.load(v.pointer(place.now.value)), v.pointer(target.now.value))
+                target.now, place.now = target.now + self.width, place.now + self.width
+            part = self.lanes // 2
+            while part:
+                kind = ir.VectorType(v.element, part) if part > 1 else v.element
+                with code.when((columns & part).compare("!=", 0)):
+                    value = builder.load(v.pointer(place.now.value), typ=kind, align=self.size)
+                    builder.store(value, v.pointer(target.now.value), align=self.size)
+                    target.now, place.now = target.now + part * self.size, place.now + part * self.size
+                part //= 2
 
 
 @kernel
 def panels(dtype: str, width: int) -> Any:
-    """Compile the packing for an element type and a vector width in bytes.
-
-    args: addresses of B and of the panels; n, k; distance in elements between B's columns and between its rows;
-    columns of a panel; panels and rows of B in a chunk.
-    """
+    """Copy B into panels, for an element type and a vector width in bytes; see `PanelWord`."""
     size = np.dtype(dtype).itemsize
-    lanes = width // size
-    whole, edge = _transposer(size, width, False), _transposer(size, width, True)
-    move = mover(size, width)
 
-    @inline
-    def transpose(to: Any, b: Any, n: Any, k: Any, b_column: Any, panel: Any) -> None:
-        """A panel of columns that each lie along k."""
-        for k0 in range(0, k, lanes):
-            for j in range(0, n, lanes):
-                target, source = to + (k0 * panel + j) * size, b + j * b_column + k0 * size
-                if j + lanes <= n and k0 + lanes <= k:
-                    whole(target, panel * size, source, b_column, lanes, lanes)
-                else:
-                    edge(target, panel * size, source, b_column, min(lanes, n - j), min(lanes, k - k0))
-
-    @inline
-    def copy(to: Any, b: Any, n: Any, k: Any, b_row: Any, panel: Any) -> None:
-        """Some rows of a panel whose columns lie side by side."""
-        whole_columns = n // lanes * lanes
-        for p in range(k):
-            target, source = to + p * panel * size, b + p * b_row
-            for j in range(0, whole_columns, lanes):
-                move(target + j * size, source + j * size, lanes)
-            for j in range(whole_columns, panel, lanes):
-                move(target + j * size, source + j * size, max(0, n - j))
-
-    @inline
-    def gather(to: Any, b: Any, n: Any, k: Any, b_column: Any, b_row: Any, panel: Any) -> None:
-        """Some rows of a panel that lies anyhow."""
-        for p in range(k):
-            target = pointer(to + p * panel * size, dtype)
-            for j in range(n):
-                target[j] = pointer(b + p * b_row + j * b_column, dtype)[0]
-            for j in range(n, panel):
-                target[j] = 0
-
-    def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
-        b, to, n, k = args[0], args[1], args[2], args[3]
-        b_column, b_row, panel = args[4] * size, args[5] * size, args[6]
-        columns, rows = args[7] * panel, args[8]
+    def emit(code: Code, args: Words, first: Value, last: Value, scratch: Value) -> None:
+        packer = Packer(code.builder.module, size, width)
+        n, k, panel, rows = (args[w] for w in (PanelWord.N, PanelWord.K, PanelWord.PANEL, PanelWord.CHUNK_K))
+        columns = args[PanelWord.CHUNK_COLUMNS]
         down = (k + rows - 1) // rows
-        for chunk in range(first, last):
-            column0, row0 = chunk // down * columns, chunk % down * rows
-            row1, panels = min(k, row0 + rows), (min(n, column0 + columns) - column0 + panel - 1) // panel
-            if b_row == size:
-                for p in range(panels):
-                    j = column0 + p * panel
-                    target, source = to + (j * k + row0 * panel) * size, b + j * b_column + row0 * b_row
-                    transpose(target, source, min(panel, n - j), row1 - row0, b_column, panel)
-            else:
-                for k0 in range(row0, row1, ROWS_AT_ONCE):
-                    some = min(ROWS_AT_ONCE, row1 - k0)
-                    for p in range(panels):
-                        j = column0 + p * panel
-                        target, source = to + (j * k + k0 * panel) * size, b + j * b_column + k0 * b_row
-                        if b_column == size:
-                            copy(target, source, min(panel, n - j), some, b_row, panel)
-                        else:
-                            gather(target, source, min(panel, n - j), some, b_column, b_row, panel)
+        behind = panel * k * size
+        with code.range(first, last) as chunk:
+            k0, j = (chunk % down) * rows, (chunk // down) * columns
+            target = args[PanelWord.TO] + j * k * size + k0 * panel * size
+            source = args[PanelWord.B] + j * args[PanelWord.COLUMN] + k0 * args[PanelWord.STEP]
+            given = (args[PanelWord.COLUMN], args[PanelWord.STEP], smaller(n - j, columns), smaller(k - k0, rows))
+            packer.panels(args[PanelWord.HOW], target, panel, behind, source, *given)
 
-    return body
-
-
-def _transposer(size: int, width: int, edge: bool) -> Any:
-    """``transpose(to, to_row, source, source_row, rows, columns)``: one block of a vector's lanes squared.
-
-    At an edge only `rows` x `columns` are read, and rows past the last one repeat it. Distances are in bytes.
-    """
-
-    @intrinsic
-    def transpose(typing: Any, to: Any, to_row: Any, source: Any, source_row: Any, rows: Any, columns: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            to, to_row, source, source_row, rows, columns = args
-            v = Vectors(builder, size, width)
-            base, places = v.pointer(source), []
-            for r in range(v.lanes):
-                number: Value = I64(r)
-                if edge:
-                    inside = builder.icmp_signed("<", number, rows)
-                    number = builder.select(inside, number, builder.sub(rows, I64(1)))
-                places.append(v.at(base, builder.mul(source_row, number)))
-            target = v.pointer(to)
-            done = builder.append_basic_block("transposed")
-            for r, column in enumerate(v.transposed(places, v.mask(columns) if edge else None)):
-                if edge and r:
-                    more = builder.append_basic_block("column")
-                    builder.cbranch(builder.icmp_signed("<", I64(r), columns), more, done)
-                    builder.position_at_end(more)
-                v.store(column, v.at(target, builder.mul(to_row, I64(r))))
-            builder.branch(done)
-            builder.position_at_end(done)
-            return context.get_dummy_value()
-
-        return types.void(*[types.int64] * 6), codegen
-
-    return transpose
-
-
-def mover(size: int, width: int) -> Any:
-    """``move(to, source, count)``: a vector of which `count` elements are read and the others become zero."""
-
-    @intrinsic
-    def move(typing: Any, to: Any, source: Any, count: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            v = Vectors(builder, size, width)
-            v.store(v.load(v.pointer(args[1]), v.mask(args[2])), v.pointer(args[0]))
-            return context.get_dummy_value()
-
-        return types.void(types.int64, types.int64, types.int64), codegen
-
-    return move
+    return traced(emit)

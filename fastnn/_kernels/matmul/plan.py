@@ -6,9 +6,31 @@ threads, and no choice changes the bits of a result: an element is one chain of 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
 from fastnn._kernels.matmul import table
+from fastnn._kernels.matmul.layout import EPILOGUE_CELLS, EPILOGUE_OPERANDS
 from fastnn._kernels.matmul.table import Tiles
-from fastnn.ops.lowering import Array, Lowering, reads, updates, writes
+from fastnn.ops.lowering import MAX_CHUNKS, Array, Cell, Lowering, Operand, Routine, join_axes, reads, updates, writes
+
+
+class Step(NamedTuple):
+    """Something that is done to the sums of a product while they are in the cache.
+
+    Attributes
+    ----------
+    name : a row of the elementwise table (``"add"``, ``"relu"``, ``"gelu_backward"``), applied to what is there; or
+        ``"keep"``, which writes it to the operand.
+    operands : what the row takes besides, each (\\*batch, M, N) with any strides; a row of zeros among them repeats.
+    cells : hyper-parameters that the row takes.
+    """
+
+    name: str
+    operands: tuple[Array, ...] = ()
+    cells: tuple[Cell, ...] = ()
 
 
 def product(
@@ -20,37 +42,55 @@ def product(
     bias: Array | None = None,
     activation: str | None = None,
     gate: Array | None = None,
+    then: Sequence[Step] = (),
     accumulate: bool = False,
 ) -> None:
-    """Append the phases of ``c = a @ b`` (or ``c += a @ b``), then bias and activation, or a gate.
+    """Append the phases of ``c = a @ b`` (or ``c += a @ b``), then what follows the sum over k.
 
     Parameters
     ----------
     low : the lowering that collects the phases.
-    a, b, c : symbolic arrays (M, K), (K, N) and (M, N) of one dtype, float32 or float64. a and b have any strides; c
-        has unit stride along one axis and shares no memory with a or b.
+    a, b, c : symbolic arrays (\\*batch, M, K), (\\*batch, K, N) and (\\*batch, M, N) of one dtype, float32 or float64.
+        a and b have any strides (0 along axes of the batch that repeat); c has unit stride along one of its last two
+        axes and shares no memory with a or b.
     bias : (N,), added to every row after the sum over k.
-    activation : None or ``"relu"``, applied last.
-    gate : an array (M, N) of any strides; the result is zero wherever it is not positive. Not together with bias or
-        activation.
+    activation : a function of the elementwise table, applied after the bias.
+    gate : an array (\\*batch, M, N) of any strides; the result is zero wherever it is not positive.
+    then : further steps, in order, after these.
     accumulate : start from what c holds.
 
     Raises
     ------
-    ValueError : shapes that do not fit, c without a unit stride, or an epilogue that no row of the table has.
+    ValueError : shapes that do not fit, c without a unit stride, or too many operands of the steps.
     """
-    (m, k), n = a.shape, b.shape[1]
-    if b.shape[0] != k or c.shape != (m, n):
+    batch, (m, k), n = a.shape[:-2], a.shape[-2:], b.shape[-1]
+    if b.shape != (*batch, k, n) or c.shape != (*batch, m, n):
         raise ValueError(f"product: shapes {a.shape} @ {b.shape} -> {c.shape} do not fit")
-    key = (bias is not None, activation, gate is not None)
-    if key not in table.EPILOGUES:
-        raise ValueError(f"product: no epilogue for bias, activation, gate = {key}")
+    steps = []
+    if bias is not None:
+        steps.append(Step("add", (bias.broadcast_to(c.shape),)))
+    if activation is not None:
+        steps.append(Step(activation))
+    if gate is not None:
+        steps.append(Step("relu_backward", (gate,)))
+    steps += then
+    if sum(len(s.operands) for s in steps) > EPILOGUE_OPERANDS or sum(len(s.cells) for s in steps) > EPILOGUE_CELLS:
+        raise ValueError(f"product: too many operands or cells in {[s.name for s in steps]}")
     if c.size == 0:
         return
-    extra = gate if bias is None else bias.broadcast_to((m, n))
     if _turned(a, b, c):
-        a, b, c, extra = b.T, a.T, c.T, None if extra is None else extra.T
-    _append(low, a, b, c, extra, table.EPILOGUES[key], accumulate)
+        a, b, c = _swapped(b), _swapped(a), _swapped(c)
+        steps = [s._replace(operands=tuple(map(_swapped, s.operands))) for s in steps]
+    _Planner(low, steps, accumulate).append(a, b, c)
+
+
+def _swapped(x: Array) -> Array:
+    """The last two axes exchanged, without a copy."""
+    return replace(
+        x,
+        shape=(*x.shape[:-2], x.shape[-1], x.shape[-2]),
+        strides=(*x.strides[:-2], x.strides[-1], x.strides[-2]),
+    )
 
 
 def _unit(array: Array, axis: int) -> bool:
@@ -60,75 +100,158 @@ def _unit(array: Array, axis: int) -> bool:
 
 def _turned(a: Array, b: Array, c: Array) -> bool:
     """Whether to compute ``c.T = b.T @ a.T`` instead."""
-    if not (_unit(c, 0) or _unit(c, 1)):
+    if not (_unit(c, -2) or _unit(c, -1)):
         raise ValueError(f"product: c needs a unit stride, got strides {c.strides}")
-    if not (_unit(c, 0) and _unit(c, 1)):
-        return not _unit(c, 1)
+    if not (_unit(c, -2) and _unit(c, -1)):
+        return not _unit(c, -1)
     # a single row or column: the way in which the matrix needs no turning
-    return not _unit(b, 1) if c.shape[0] == 1 else a.strides[0] == 1 != a.strides[1]
+    return not _unit(b, -1) if c.shape[-2] == 1 else a.strides[-2] == 1 != a.strides[-1]
 
 
-def _append(
-    low: Lowering, a: Array, b: Array, c: Array, extra: Array | None, epilogue: table.Epilogue, accumulate: bool
-) -> None:
-    """Append the phases for a c whose rows have unit stride."""
-    (m, k), n, size = a.shape, b.shape[1], c.itemsize
-    from fastnn._kernels import cpu  # only now: importing fastnn asks nothing of the CPU
+class _Planner:
+    """Appends the phases for a c whose rows have unit stride."""
 
-    target = cpu.target()
-    tiles = Tiles(target.vector_bytes, target.registers)
-    lanes = tiles.width // size
-    height, vectors = tiles.choose(m, n, lanes)
-    panel = vectors * lanes
-    b_step, b_panel = b.strides[0], panel
-    packed = k > 0 and table.pack_first(tiles, n, size, _unit(b, 1))
-    if packed:
-        b = _pack(low, b, panel, tiles.width)
-        b_step, b_panel = panel, k * panel
-    nanoseconds = table.work(m, n, k, lanes)
-    cut = table.cut(m, n, k, size, panel, height, a.strides, packed, cpu.caches().l2, nanoseconds)
-    by_tile = extra is None or (_unit(extra, 1) and (epilogue.tile == table.GATE or extra.strides[0] == 0 or m == 1))
-    low.phase(
-        "matmul.product.product",
-        [
-            reads(a),
-            reads(b),
-            updates(c) if accumulate else writes(c),
-            0 if extra is None else reads(extra),
-            *(m, n, k),
-            *a.strides,
-            *(b_step, b_panel),
-            c.strides[0],
-            *((0, 0) if extra is None else extra.strides),
-            *((epilogue.tile, 0) if by_tile else (table.NONE, epilogue.second)),
-            int(accumulate),
-            *(cut.rows, cut.columns, cut.block),
-            *(cut.stretch, vectors, height, cut.pack_a, int(cut.pack_b)),
-        ],
-        chunks=-(-m // cut.rows) * -(-n // cut.columns),
-        work=nanoseconds,
-        block=cut.rows * n if cut.columns >= n and c.contiguous else 0,
-        dtype=c.dtype,
-        width=tiles.width,
-        registers=tiles.registers,
-    )
+    def __init__(self, low: Lowering, steps: Sequence[Step], accumulate: bool) -> None:
+        from fastnn._kernels import cpu  # only now: importing fastnn asks nothing of the CPU
+
+        self.low, self.steps, self.accumulate = low, steps, accumulate
+        target = cpu.target()
+        self.tiles = Tiles(target.vector_bytes, target.registers)
+
+    def append(self, a: Array, b: Array, c: Array) -> None:
+        """Append the phases, with A packed part by part where that pays: the workspace is bounded whatever its size."""
+        (m, k), n, size = a.shape[-2:], b.shape[-1], c.itemsize
+        self.lanes = self.tiles.width // size
+        most, self.vectors = self.tiles.choose(m, n, self.lanes)
+        self.panel = self.vectors * self.lanes
+        self.strips = -(-m // most)
+        self.height, self.tall = divmod(m, self.strips)
+        self.most = self.height + (self.tall > 0)
+        self.step = self.most if self.tiles.masks else -(-self.most // self.lanes) * self.lanes
+        if k == 0 or a.ndim > 2 or not table.panels_first(m, n, k):
+            self._multiply(a, b, c, ready=False, first=True, last=True)
+            return
+        width = -(-n // self.panel) * self.panel
+        parts = -(-width * k * size // table.PANELS_BYTES)
+        length = -(-k // (parts * table.BLOCK)) * table.BLOCK
+        for k0 in range(0, k, length):
+            k1 = min(k, k0 + length)
+            panels = self._panels(_part(b, 0, k0, k1))
+            self._multiply(_part(a, 1, k0, k1), panels, c, ready=True, first=k0 == 0, last=k1 == k)
+
+    def _multiply(self, a: Array, b: Array, c: Array, *, ready: bool, first: bool, last: bool) -> None:
+        """Append the phase that multiplies; the parts of a sum over k but the first start from c."""
+        (m, k), n, size = a.shape[-2:], b.shape[-1], c.itemsize
+        steps = self.steps if last else ()
+        operands = [x for s in steps for x in s.operands]
+        axes = c.ndim - 2
+        batch, strides = join_axes(c.shape[:-2], [x.strides[:axes] for x in (a, b, c, *operands)])
+        count = math.prod(c.shape[:-2])
+        each = table.work(m, n, k, self.lanes)
+        pack_a = table.pack_a(m, n, k, size, self.panel, a.strides[-2:], ready)
+        pack_b = table.PACKED if ready else table.pack_b(m, n, k, b.strides[-2:])
+        blocks = table.blocks(m, k, self.most, self.panel, size, self.step * size, pack_a, pack_b)
+        if ready:
+            most = n
+            chunk_strips, chunk_columns = table.row_chunk(m, n, self.panel, self.most, self.strips)
+        else:
+            # panels that a chunk packs must fit its scratch; a batch is cut into its products, these where they are few
+            most = table.PANELS_ROOM // (blocks.k * size) if pack_b else n + self.panel
+            own = each if count == 1 else min(each, count * each / min(count, table.ENOUGH_CHUNKS))
+            chunk_strips, chunk_columns = table.chunk(m, n, self.panel, self.most, most, own, pack_b != table.PACK_NONE)
+        down, across = -(-self.strips // chunk_strips), -(-n // chunk_columns)
+        items = 1
+        if down * across == 1 and count > 1:
+            items = -(-count // min(count, table.chunks_wanted(count * each)))
+        if -(-count // items) * down * across > MAX_CHUNKS:
+            # so large a batch needs no cut inside a product
+            chunk_strips, down = self.strips, 1
+            items = -(-count * across // MAX_CHUNKS)
+        chunks = -(-count // items) * down * across
+        kind, finish = self._epilogue(steps, c, n)
+        padding = EPILOGUE_OPERANDS - len(operands)
+        cells: list[Cell | int] = [x for s in steps for x in s.cells]
+        starts_from_c = self.accumulate or not first
+        modes = [writes if s.name == "keep" else reads for s in steps for _ in s.operands]
+        self.low.phase(
+            "matmul.product.product",
+            [
+                reads(a),
+                reads(b),
+                updates(c) if starts_from_c else writes(c),
+                *(mode(x) for mode, x in zip(modes, operands, strict=True)),
+                *[0] * padding,
+                *(m, n, k),
+                *(a.strides[-2] * size, a.strides[-1] * size, b.strides[-2] * size, b.strides[-1] * size),
+                c.strides[-2] * size,
+                *(step * size for x in operands for step in x.strides[-2:]),
+                *[0] * (2 * padding),
+                kind,
+                *finish,
+                *cells,
+                *[0] * (EPILOGUE_CELLS - len(cells)),
+                int(starts_from_c),
+                *(chunks, down, across, chunk_strips, chunk_columns, items, count),
+                *(self.strips, self.height, self.tall, self.vectors),
+                *(blocks.k, pack_a, pack_b, self.step * size, blocks.strips, blocks.columns),
+                max(1, most // chunk_columns),
+                len(batch),
+                *batch,
+                *(step * size for own_steps in strides for step in own_steps),
+                *[0] * (padding * len(batch)),
+            ],
+            chunks=chunks,
+            work=count * each,
+            # of strips that are all alike, chunks of whole rows are blocks of C
+            block=self.height * chunk_strips * n if count == across == 1 and not self.tall and c.contiguous else 0,
+            dtype=c.dtype,
+            width=self.tiles.width,
+            registers=self.tiles.registers,
+        )
+
+    def _epilogue(self, steps: Sequence[Step], c: Array, n: int) -> tuple[int, tuple[int, Routine | int]]:
+        """What tiles do, for what the epilogue's kernel is called, and that kernel."""
+        names = tuple(s.name for s in steps)
+        kind = table.IN_TILE.get(names)
+        if kind is not None:
+            extra = next((x for s in steps for x in s.operands), None)
+            # a tile reads whole vectors of one row, or of an array like C
+            fits = extra is None or (
+                _unit(extra, -1) and (kind == table.GATE or extra.strides[-2] == 0 or c.shape[-2] == 1)
+            )
+            if fits and (not names or self.tiles.masks or n % self.lanes == 0):
+                return kind, (0, 0)
+            if fits:
+                return kind, (2, Routine("matmul.epilogue.finish", (("dtype", c.dtype), ("steps", names))))
+        if not names:
+            return table.NONE, (0, 0)
+        return table.NONE, (1, Routine("matmul.epilogue.finish", (("dtype", c.dtype), ("steps", names))))
+
+    def _panels(self, b: Array) -> Array:
+        """Append the phase that copies b into panels; return them, with strides as the product needs them."""
+        k, n = b.shape
+        size = b.itemsize
+        count = -(-n // self.panel)
+        space = self.low.temporary((count * k * self.panel,), b.dtype)
+        work = k * n * size * table.PACK_NS_A_BYTE
+        columns, rows = table.panels_chunk(count, self.panel, k, work)
+        self.low.phase(
+            "matmul.pack.panels",
+            [
+                reads(b),
+                writes(space),
+                *(n, k, b.strides[1] * size, b.strides[0] * size, self.panel, table.direction(*b.strides[::-1])),
+                *(columns, rows),
+            ],
+            chunks=-(-n // columns) * -(-k // rows),
+            work=work,
+            dtype=b.dtype,
+            width=self.tiles.width,
+        )
+        return replace(space, shape=(k, n), strides=(self.panel, k))
 
 
-def _pack(low: Lowering, b: Array, panel: int, width: int) -> Array:
-    """Append the phase that copies b into panels; return them."""
-    k, n = b.shape
-    count = -(-n // panel)
-    panels = low.temporary((count * k * panel,), b.dtype)
-    work = k * n * b.itemsize * table.PACK_NS_A_BYTE
-    group, rows = table.pack_cut(count, k, work)
-    down = -(-k // rows)
-    low.phase(
-        "matmul.pack.panels",
-        [reads(b), writes(panels), n, k, b.strides[1], b.strides[0], panel, group, rows],
-        chunks=-(-count // group) * down,
-        work=work,
-        block=group * k * panel if down == 1 else 0,
-        dtype=b.dtype,
-        width=width,
-    )
-    return panels
+def _part(x: Array, axis: int, start: int, stop: int) -> Array:
+    """Elements start to stop - 1 along an axis."""
+    shape = (*x.shape[:axis], stop - start, *x.shape[axis + 1 :])
+    return replace(x, shape=shape, offset=x.offset + start * x.strides[axis] * x.itemsize)

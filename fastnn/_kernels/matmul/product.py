@@ -1,256 +1,364 @@
 """The matrix product: one kernel that walks its chunks of C tile by tile.
 
-    C (+)= A B, then an epilogue          A (m, k), B (k, n), C (m, n)
+    C (+)= A B, then an epilogue          A (m, k), B (k, n), C (m, n), or a batch of each
 
-A chunk is a block of rows and columns of C over all of k. It goes through k in blocks that fit the caches; in each it
-takes a few rows of A at a time, packed into the thread's scratch where they lie badly, past every panel of B. C is
-loaded and stored once for each block of k, which leaves an element's chain of FMAs as it was.
+A. A chunk is some strips of A (a tile's rows each) and columns of C over all of k, or a few whole products of a batch.
+   It goes through k in blocks; in each, all of its strips go past one panel of B (a tile's columns) after the other.
+   C is loaded and stored once for each block of k, which leaves an element's chain of FMAs as it was.
+B. A panel of B is packed into the thread's scratch, where it stays in the first cache, or read as it lies. A is read as
+   it lies, or in strips that a phase before this one packed (`pack.py`).
+C. Edges. Where vectors are not loaded under masks, a ragged panel of B is packed in any case, and its tiles write to
+   scratch, from where the columns that exist are copied.
+D. What a tile cannot do to its sums is done by a kernel of its own (`epilogue.py`), over the rows just computed.
 
 All tiles are functions of one module with the driver, so a new batch size or width of a layer compiles nothing.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import types
 
+from fastnn._kernels.control import Code, Local, Words, smaller, traced
 from fastnn._kernels.emit import POINTER
-from fastnn._kernels.jit import inline, intrinsic, kernel
-from fastnn._kernels.matmul import tile
-from fastnn._kernels.matmul.pack import mover
-from fastnn._kernels.matmul.table import ADD, CUT, PACK_COLUMNS, PACK_ROWS, ROOM_A, SHUT, WIDEST, Tiles
-from fastnn._kernels.pointer import pointer
+from fastnn._kernels.jit import kernel
+from fastnn._kernels.matmul import pack, tile
+from fastnn._kernels.matmul.layout import EPILOGUE_OPERANDS, Word
+from fastnn._kernels.matmul.table import (
+    EPILOGUE_AT,
+    NONE,
+    PACK_NONE,
+    PACKED,
+    PANELS_AT,
+    STRIPS_AT,
+    TILE_AT,
+    WIDEST,
+    Tiles,
+)
+from fastnn._kernels.vector import I64, Value, select
 
 
 @kernel
 def product(dtype: str, width: int, registers: int) -> Any:
     """Compile the product for an element type, a vector width in bytes and a number of vector registers.
 
-    args: addresses of A, B, C, E; m, n, k; strides in elements: A's rows and columns, B's rows and panels, C's rows,
-    E's rows and columns; the tile's epilogue; the second pass; whether C is added to; rows and columns of a chunk;
-    k and columns of a block; vectors of a panel; most rows of a tile; how A is packed; whether B is packed here.
-    `plan.py` chooses them.
+    args: see `layout.Word`. `plan.py` chooses them.
     """
     size = np.dtype(dtype).itemsize
     tiles = Tiles(width, registers)
-    packed_step = (tiles.tallest * size + 63) // 64 * 64
-    lanes = width // size
-    call_tile = _caller(size, tiles)
-    pack_rows, pack_columns = _packers(dtype, width)
-    second_pass = _second_pass(dtype)
-    pack_panels = _panel_packer(size, width)
 
-    def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
-        a, b, c, e = args[0], args[1], args[2], args[3]
-        m, n, k = args[4], args[5], args[6]
-        a_row, a_step, b_step, b_panel = args[7] * size, args[8] * size, args[9] * size, args[10] * size
-        c_row, e_row, e_column = args[11] * size, args[12] * size, args[13] * size
-        final, after, accumulate = args[14], args[15], args[16]
-        chunk_rows, chunk_columns, block = args[17], args[18], args[19]
-        stretch, widest = args[20], args[21]
-        panel = widest * lanes
-        tallest, pack, local = args[22], args[23], args[24]
-        room = scratch
-        room_b = room + ROOM_A
-        down = (m + chunk_rows - 1) // chunk_rows
-        chunk = first
-        while chunk < last:
-            # neighbouring chunks become one block: whole columns of chunks, or the rest of a column
-            across, above = chunk // down, chunk % down
-            whole = (last - chunk) // down if above == 0 else 0
-            together = whole * down if whole > 0 else min(down - above, last - chunk)
-            chunk += together
-            row0, row1 = (0, m) if whole > 0 else (above * chunk_rows, min(m, (above + together) * chunk_rows))
-            column0, column1 = across * chunk_columns, min(n, (across + max(1, whole)) * chunk_columns)
-            count = (row1 - row0 + tallest - 1) // tallest
-            height = (row1 - row0) // count
-            tall = row1 - row0 - height * count  # as many tiles have one row more
-            while column0 < column1:
-                edge = min(column1, column0 + stretch)
-                k0 = 0
-                while True:
-                    k1 = min(k, k0 + block)
-                    epilogue = final if k1 == k else 0
-                    old = 1 if k0 > 0 else accumulate
-                    block_b, row_b, panel_b = b + column0 // panel * b_panel + k0 * b_step, b_step, b_panel
-                    if local:
-                        pack_panels(room_b, block_b, edge - column0, k1 - k0, b_step, panel)
-                        block_b, row_b, panel_b = room_b, panel * size, (k1 - k0) * panel * size
-                    i = row0
-                    for t in range(count):
-                        h = height + 1 if t < tall else height
-                        tile_a, tile_row, tile_step = a + i * a_row + k0 * a_step, a_row, a_step
-                        if pack == PACK_ROWS:
-                            tile_row, tile_step = (k1 - k0) * size + 64, size
-                            pack_rows(room, tile_row, tile_a, a_row, a_step, h, k1 - k0)
-                            tile_a = room
-                        elif pack == PACK_COLUMNS:
-                            tile_row, tile_step = size, packed_step
-                            pack_columns(room, tile_step, tile_a, a_step, h, k1 - k0)
-                            tile_a = room
-                        for p in range((edge - column0 + panel - 1) // panel):
-                            j = column0 + p * panel
-                            end = min(panel, edge - j)
-                            q = 0
-                            while q < end:
-                                left = (end - q + lanes - 1) // lanes
-                                vectors = min(left, widest)
-                                if vectors == 3 and widest != 3:
-                                    vectors = 2
-                                elif vectors > 4 and vectors < 8:
-                                    vectors = 4
-                                used = min(end - q, vectors * lanes)
-                                place = c + i * c_row + (j + q) * size
-                                place_next = place + used * size
-                                if j + q + used >= edge:
-                                    place_next = c + (i + h) * c_row + column0 * size
-                                call_tile(
-                                    (h - 1) * WIDEST + vectors - 1,
-                                    k1 - k0,
-                                    tile_a,
-                                    tile_row,
-                                    tile_step,
-                                    block_b + p * panel_b + q * size,
-                                    row_b,
-                                    place,
-                                    c_row,
-                                    used - (vectors - 1) * lanes,
-                                    old,
-                                    epilogue,
-                                    e + i * e_row + (j + q) * size,
-                                    e_row,
-                                    place_next,
-                                )
-                                q += used
-                        if after and k1 == k:
-                            place, other = c + i * c_row + column0 * size, e + i * e_row + column0 * e_column
-                            second_pass(after, place, c_row, other, e_row, e_column, h, edge - column0)
-                        i += h
-                    k0 = k1
-                    if k0 >= k:
-                        break
-                column0 = edge
+    def emit(code: Code, args: Words, first: Value, last: Value, scratch: Value) -> None:
+        _Product(code, args, scratch, size, tiles).chunks(first, last)
 
-    return body
+    return traced(emit)
 
 
-def _caller(size: int, tiles: Tiles) -> Any:
-    """The function that calls a tile by its number, (rows - 1) * WIDEST + vectors - 1."""
+class _Group(NamedTuple):
+    """What is the same for all strips past a group of B's columns, in one block of k.
 
-    def table(module: ir.Module) -> ir.GlobalVariable:
-        name = f"fastnn_tiles_{size}"
-        if name in module.globals:
-            return module.globals[name]
-        slots = [ir.Constant(POINTER, None)] * (WIDEST * tiles.tallest)
-        for rows, vectors in tiles.shapes():
-            number = (rows - 1) * WIDEST + vectors - 1
-            slots[number] = tile.define_tile(module, size, tiles.width, rows, vectors, tiles.masks)
-        kind = ir.ArrayType(POINTER, len(slots))
-        variable = ir.GlobalVariable(module, kind, name)
-        variable.linkage = "internal"
-        variable.global_constant = True
-        variable.initializer = ir.Constant(kind, slots)
-        return variable
+    Attributes
+    ----------
+    a, c, operands : addresses at the first of the strips; c and operands at column 0.
+    a_row, a_step, a_strip : A's distances from row to row and from k to k; between packed strips, or 0.
+    b, b_step, b_panel : address of the group's first column, distances from k to k and from panel to panel.
+    column0, column1 : the group.
+    strip0, strip1, row0 : the strips, and the first one's first row.
+    length : k of the block.
+    old, kind, last : whether sums start from C, what tiles do to them, whether no k is left after this block.
+    """
 
-    @intrinsic
-    def call_tile(
-        typing: Any,
-        number: Any,
-        k: Any,
-        a: Any,
-        a_row: Any,
-        a_step: Any,
-        b: Any,
-        b_step: Any,
-        c: Any,
-        c_row: Any,
-        last: Any,
-        accumulate: Any,
-        epilogue: Any,
-        e: Any,
-        e_row: Any,
-        c_next: Any,
-    ) -> Any:
-        signature = types.void(*[types.int64] * (1 + len(tile.ARGUMENTS)))
-
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            place = builder.gep(table(builder.module), [args[0]], source_etype=POINTER)
-            function = builder.load(place, typ=tile.TYPE.as_pointer())
-            values = [
-                builder.inttoptr(value, POINTER) if name in tile.POINTERS else value
-                for name, value in zip(tile.ARGUMENTS, args[1:], strict=True)
-            ]
-            builder.call(function, values)
-            return context.get_dummy_value()
-
-        return signature, codegen
-
-    return call_tile
+    a: Value
+    a_row: Value
+    a_step: Value
+    a_strip: Value
+    c: Value
+    operands: list[Value]
+    b: Value
+    b_step: Value
+    b_panel: Value
+    column0: Value
+    column1: Value
+    strip0: Value
+    strip1: Value
+    row0: Value
+    length: Value
+    old: Value
+    kind: Value
+    last: Value
 
 
-def _packers(dtype: str, width: int) -> tuple[Any, Any]:
-    """Copies of some rows of A: row by row, or column by column, whichever way they lie. Distances are in bytes."""
-    size = np.dtype(dtype).itemsize
-    lanes, move = width // size, mover(size, width)
+class _Product:
+    """Emits the driver."""
 
-    @inline
-    def pack_rows(to: Any, to_row: Any, a: Any, a_row: Any, a_step: Any, rows: Any, k: Any) -> None:
-        for i in range(rows):
-            target, source = pointer(to + i * to_row, dtype), a + i * a_row
-            if a_step == size:
-                row = pointer(source, dtype)
-                for p in range(k):
-                    target[p] = row[p]
-            else:
-                for p in range(k):
-                    target[p] = pointer(source + p * a_step, dtype)[0]
+    def __init__(self, code: Code, args: Words, scratch: Value, size: int, tiles: Tiles) -> None:
+        self.code, self.args, self.scratch, self.size, self.tiles = code, args, scratch, size, tiles
+        self.lanes = tiles.width // size
+        self.panel = args[Word.VECTORS] * self.lanes
+        self.pack = pack.Packer(code.builder.module, size, tiles.width)
+        self.table = _tile_table(code.builder.module, size, tiles)
 
-    @inline
-    def pack_columns(to: Any, to_step: Any, a: Any, a_step: Any, rows: Any, k: Any) -> None:
-        for i in range(0, rows, lanes):
-            count = min(lanes, rows - i)
-            for p in range(k):
-                move(to + p * to_step + i * size, a + p * a_step + i * size, count)
+    def chunks(self, first: Value, last: Value) -> None:
+        """Every chunk: which products of the batch, which strips of A, which columns."""
+        code, args = self.code, self.args
+        chunk = code.local(first)
+        with code.while_(lambda: chunk.now.compare("<", last)):
+            strip0, strip1 = code.local(0), code.local(args[Word.STRIPS])
+            column0, column1 = code.local(0), code.local(args[Word.N])
+            item, stop = code.local(0), code.local(args[Word.BATCH])
+            together = code.local(1)
+            with code.when(args[Word.CHUNKS].compare("!=", 1)):
+                # neighbouring chunks of one call become one: some whole columns of chunks, or the rest of a column
+                down = args[Word.DOWN]
+                each = down * args[Word.ACROSS]
+                group, rest = chunk.now // each, chunk.now % each
+                above, beside = rest % down, rest // down
+                here = smaller(last - chunk.now, each - rest)
+                whole = select(above.compare("==", 0), smaller(here // down, args[Word.JOIN]), code.number(0))
+                some = whole.compare(">", 0)
+                together.now = select(some, whole * down, smaller(here, down - above))
+                strip0.now = above * args[Word.CHUNK_STRIPS]
+                below = select(some, down, above + together.now)
+                strip1.now = smaller(args[Word.STRIPS], below * args[Word.CHUNK_STRIPS])
+                column0.now = beside * args[Word.CHUNK_COLUMNS]
+                right = beside + select(some, whole, code.number(1))
+                column1.now = smaller(args[Word.N], right * args[Word.CHUNK_COLUMNS])
+                item.now = group * args[Word.ITEMS]
+                stop.now = smaller(item.now + args[Word.ITEMS], args[Word.BATCH])
+            chunk.now = chunk.now + together.now
+            with code.while_(lambda: item.now.compare("<", stop.now)):
+                places = [code.local(args[word]) for word in (Word.A, Word.B, Word.C, Word.E, Word.F, Word.G)]
+                axes = args[Word.AXES]
+                with code.when(axes.compare("!=", 0)):
+                    self._advance(places, axes, item.now)
+                a, b, c, *operands = (place.now for place in places)
+                self._chunk(a, b, c, operands, strip0.now, strip1.now, column0.now, column1.now)
+                item.now = item.now + 1
 
-    return pack_rows, pack_columns
+    def _advance(self, places: list[Local], axes: Value, item: Value) -> None:
+        """Move the operands to a product of the batch."""
+        code, args = self.code, self.args
+        rest = code.local(item)
+        with code.range(0, axes) as left:
+            axis = axes - 1 - left
+            extent = args[axis + Word.EXTENTS]
+            own = rest.now % extent
+            rest.now = rest.now // extent
+            for number, place in enumerate(places):
+                place.now = place.now + own * args[axes * (number + 1) + axis + Word.EXTENTS]
+
+    def _first_row(self, strip: Value) -> Value:
+        """The first row of a strip: the tall ones come first."""
+        return strip * self.args[Word.HEIGHT] + smaller(strip, self.args[Word.TALL])
+
+    def _rows_of(self, strip: Value) -> Value:
+        """How many rows a strip has."""
+        tall = strip.compare("<", self.args[Word.TALL])
+        return self.args[Word.HEIGHT] + select(tall, self.code.number(1), self.code.number(0))
+
+    def _chunk(
+        self, a: Value, b: Value, c: Value, operands: list[Value],
+        strip0: Value, strip1: Value, column0: Value, column1: Value,
+    ) -> None:  # fmt: skip
+        """Some strips and columns of one product, over all of k."""
+        code, args, panel = self.code, self.args, self.panel
+        k = args[Word.K]
+        k0, more = code.local(0), code.local(1)
+        with code.while_(lambda: more.now.compare("!=", 0)):
+            length = smaller(k - k0.now, args[Word.BLOCK])
+            block_b, step_b = code.local(b + k0.now * args[Word.B_STEP]), code.local(args[Word.B_STEP])
+            column_b = code.local(args[Word.B_COLUMN])
+            block_b.now = block_b.now + column0 * column_b.now
+            with code.when(args[Word.PACK_B].compare("!=", PACK_NONE) & args[Word.PACK_B].compare("!=", PACKED)):
+                to = self.scratch + PANELS_AT
+                given = (column_b.now, step_b.now, column1 - column0, length)
+                self.pack.panels(
+                    args[Word.PACK_B], to, panel, panel * length * self.size, block_b.now, *given
+                )
+                block_b.now, step_b.now, column_b.now = to, panel * self.size, length * self.size
+            s0 = code.local(strip0)
+            with code.while_(lambda: s0.now.compare("<", strip1)):
+                s1 = smaller(strip1, s0.now + args[Word.GROUP_STRIPS])
+                block_a = a + k0.now * args[Word.A_STEP]
+                self._group_of_strips(
+                    block_a, block_b.now, column_b.now, step_b.now, c, operands, s0.now, s1, column0, column1, k0.now, length
+                )
+                s0.now = s1
+            k0.now = k0.now + length
+            more.now = select(k0.now.compare("<", k), code.number(1), code.number(0))
+
+    def _group_of_strips(
+        self, a: Value, b: Value, b_column: Value, b_step: Value, c: Value, operands: list[Value],
+        strip0: Value, strip1: Value, column0: Value, column1: Value, k0: Value, length: Value,
+    ) -> None:  # fmt: skip
+        """Some strips, packed where that is wanted, past one group of columns after the other."""
+        code, args, panel = self.code, self.args, self.panel
+        row0 = self._first_row(strip0)
+        last = (k0 + length).compare(">=", args[Word.K])
+        first_a, row, step = code.local(a + row0 * args[Word.A_ROW]), code.local(args[Word.A_ROW]), code.local(args[Word.A_STEP])
+        strip = code.local(0)
+        with code.when(args[Word.PACK_A].compare("!=", PACK_NONE)):
+            place = code.local(self.scratch + STRIPS_AT)
+            t = code.local(strip0)
+            with code.while_(lambda: t.now.compare("<", strip1)):
+                lines = self._rows_of(t.now)
+                source = a + self._first_row(t.now) * args[Word.A_ROW]
+                given = (args[Word.A_ROW], args[Word.A_STEP], lines, length)
+                self.pack.packed(args[Word.PACK_A], place.now, args[Word.STRIP_STEP], source, *given)
+                place.now = place.now + args[Word.STRIP_STEP] * length
+                t.now = t.now + 1
+            first_a.now, row.now, step.now = self.scratch + STRIPS_AT, code.number(self.size), args[Word.STRIP_STEP]
+            strip.now = args[Word.STRIP_STEP] * length
+        j = code.local(column0)
+        with code.while_(lambda: j.now.compare("<", column1)):
+            some = smaller(column1 - j.now, args[Word.GROUP_COLUMNS])
+            columns_b, step_b = code.local(b + (j.now - column0) * b_column), code.local(b_step)
+            panel_b = code.local(panel * b_column)
+            if not self.tiles.masks:
+                # the last columns of B, which no tile can read as they lie
+                ragged = (some % self.lanes).compare("!=", 0) & args[Word.PACK_B].compare("==", PACK_NONE)
+                with code.when(ragged):
+                    to = self.scratch + PANELS_AT
+                    self.pack.strip(to, panel * self.size, columns_b.now, b_column, b_step, some, length)
+                    columns_b.now, step_b.now = to, panel * self.size
+            group = _Group(
+                first_a.now,
+                row.now,
+                step.now,
+                strip.now,
+                c + row0 * args[Word.C_ROW],
+                operands,
+                columns_b.now,
+                step_b.now,
+                panel_b.now,
+                j.now,
+                j.now + some,
+                strip0,
+                strip1,
+                row0,
+                length,
+                select(k0.compare(">", 0), code.number(1), args[Word.ACCUMULATE]),
+                select(last, args[Word.EPILOGUE], code.number(NONE)),
+                last,
+            )
+            self._strips(group)
+            j.now = j.now + some
+
+    def _strips(self, group: _Group) -> None:
+        """Every strip past every panel of a group."""
+        code, args, size = self.code, self.args, self.size
+        widest, panel, c_row = args[Word.VECTORS], self.panel, args[Word.C_ROW]
+        in_strips = group.a_strip.compare("!=", 0)
+        whole = group.column0 + ((group.column1 - group.column0) // panel) * panel
+        row = code.local(group.row0)
+        source, c = code.local(group.a), code.local(group.c)
+        e = code.local(group.operands[0] + group.row0 * args[Word.E_ROW])
+        t = code.local(group.strip0)
+        with code.while_(lambda: t.now.compare("<", group.strip1)):
+            h = self._rows_of(t.now)
+            below = c.now + h * c_row
+            b, column = code.local(group.b), code.local(group.column0)
+            number = (h - 1) * WIDEST + widest - 1
+            given = (group.length, source.now, group.a_row, group.a_step)
+            with code.while_(lambda: column.now.compare("<", whole)):
+                at = column.now * size
+                after = column.now + panel
+                following = select(after.compare("<", group.column1), c.now + after * size, below + group.column0 * size)
+                self._tile(
+                    number, *given, b.now, group.b_step, c.now + at, c_row, code.number(self.lanes), group.old, group.kind,
+                    e.now + at, args[Word.E_ROW], following,
+                )  # fmt: skip
+                b.now, column.now = b.now + group.b_panel, after
+            with code.while_(lambda: column.now.compare("<", group.column1)):
+                used = self._narrow(group, given, b.now, c.now, e.now, row.now, column.now, h, below)
+                b.now, column.now = b.now + used * size, column.now + used
+            with code.when(group.last & args[Word.FINISH].compare("==", 1)):
+                self._finish(group, c.now, row.now, h, group.column0, group.column1 - group.column0)
+            row.now, c.now, e.now = row.now + h, below, e.now + h * args[Word.E_ROW]
+            source.now = source.now + select(in_strips, group.a_strip, h * group.a_row)
+            t.now = t.now + 1
+
+    def _narrow(
+        self, group: _Group, given: tuple[Value, ...], b: Value, c: Value, e: Value, row: Value, column: Value,
+        h: Value, below: Value,
+    ) -> Value:  # fmt: skip
+        """A strip past the last columns of a group, fewer than a panel, as far as one tile goes; returns how many."""
+        code, args, size, lanes = self.code, self.args, self.size, self.lanes
+        widest, c_row = args[Word.VECTORS], args[Word.C_ROW]
+        left = group.column1 - column
+        vectors = smaller((left + (lanes - 1)) // lanes, widest)
+        # not every number of vectors has a tile
+        vectors = select(vectors.compare("==", 3) & widest.compare("!=", 3), code.number(2), vectors)
+        vectors = select(vectors.compare(">", 4) & vectors.compare("<", 8), code.number(4), vectors)
+        used = smaller(left, vectors * lanes)
+        last = used - (vectors - 1) * lanes
+        number = (h - 1) * WIDEST + vectors - 1
+        place = c + column * size
+        at_e, e_row = e + column * size, args[Word.E_ROW]
+        following = below + group.column0 * size
+        if self.tiles.masks:
+            self._tile(
+                number, *given, b, group.b_step, place, c_row, last, group.old, group.kind, at_e, e_row, following
+            )
+            return used
+        partial = last.compare("<", lanes)
+        target = select(partial, self.scratch + TILE_AT, place)
+        target_row = select(partial, vectors * self.tiles.width, c_row)
+        kind = select(partial, code.number(NONE), group.kind)
+        with code.when(partial & group.old.compare("!=", 0)):
+            self.pack.rectangle(target, target_row, place, c_row, h, used)
+        self._tile(number, *given, b, group.b_step, target, target_row, last, group.old, kind, at_e, e_row, following)
+        with code.when(partial):
+            self.pack.rectangle(place, c_row, target, target_row, h, used)
+            with code.when(group.last & args[Word.FINISH].compare("==", 2)):
+                self._finish(group, c, row, h, column, used)
+        return used
+
+    def _finish(self, group: _Group, c: Value, row: Value, rows: Value, column: Value, columns: Value) -> None:
+        """Call the epilogue's kernel for some rows and columns of C, whose first row lies at `c`."""
+        code, args = self.code, self.args
+        words = code.words(self.scratch + EPILOGUE_AT)
+        words[0] = c + column * self.size
+        words[1], words[2], words[3] = args[Word.C_ROW], rows, columns
+        for number, operand in enumerate(group.operands):
+            own_row, own_column = args[Word.E_ROW + 2 * number], args[Word.E_COLUMN + 2 * number]
+            words[4 + 3 * number] = operand + row * own_row + column * own_column
+            words[5 + 3 * number], words[6 + 3 * number] = own_row, own_column
+        for number in range(2):
+            words[4 + 3 * EPILOGUE_OPERANDS + number] = args[Word.CELLS + number]
+        signature = ir.FunctionType(ir.VoidType(), [POINTER, I64, I64, I64])
+        builder = code.builder
+        function = builder.inttoptr(args[Word.FINISH_KERNEL].value, signature.as_pointer())
+        at = builder.inttoptr((self.scratch + EPILOGUE_AT).value, POINTER)
+        builder.call(function, [at, I64(0), I64(1), (self.scratch + TILE_AT).value])
+
+    def _tile(self, number: Value, *arguments: Value) -> None:
+        """Call a tile by its number, (rows - 1) * WIDEST + vectors - 1."""
+        builder = self.code.builder
+        place = builder.gep(self.table, [I64(0), number.value])
+        function = builder.load(place)
+        values = [
+            builder.inttoptr(value.value, POINTER) if name in tile.POINTERS else value.value
+            for name, value in zip(tile.ARGUMENTS, arguments, strict=True)
+        ]
+        builder.call(function, values)
 
 
-def _second_pass(dtype: str) -> Any:
-    """What tiles do not do themselves, over rows of C that are still in the cache. Distances are in bytes."""
-    zero = np.dtype(dtype).type(0)
+def _tile_table(module: ir.Module, size: int, tiles: Tiles) -> ir.GlobalVariable:
+    """The addresses of all tiles."""
+    name = f"fastnn_tiles_{size}"
+    if name in module.globals:
+        return module.globals[name]
+    pointer = tile.TYPE.as_pointer()
+    slots = [ir.Constant(pointer, None)] * (WIDEST * tiles.tallest)
+    style = tile.Style(tiles.masks, tiles.prefetch)
+    for rows, vectors in tiles.shapes():
+        slots[(rows - 1) * WIDEST + vectors - 1] = tile.define_tile(module, size, tiles.width, rows, vectors, style)
+    kind = ir.ArrayType(pointer, len(slots))
+    variable = ir.GlobalVariable(module, kind, name)
+    variable.linkage = "internal"
+    variable.global_constant = True
+    variable.initializer = ir.Constant(kind, slots)
+    return variable
 
-    @inline
-    def second_pass(after: Any, c: Any, c_row: Any, e: Any, e_row: Any, e_column: Any, rows: Any, columns: Any) -> None:
-        for i in range(rows):
-            row = pointer(c + i * c_row, dtype)
-            for j in range(columns):
-                x = row[j]
-                if after & ADD:
-                    x += pointer(e + i * e_row + j * e_column, dtype)[0]
-                if after & CUT and x <= zero:
-                    x = zero
-                if after & SHUT and pointer(e + i * e_row + j * e_column, dtype)[0] <= zero:
-                    x = zero
-                row[j] = x
-
-    return second_pass
-
-
-def _panel_packer(size: int, width: int) -> Any:
-    """Copy a block of B, whose columns lie side by side, into panels in scratch."""
-    move, lanes = mover(size, width), width // size
-
-    @inline
-    def pack_panels(to: Any, b: Any, n: Any, k: Any, b_row: Any, panel: Any) -> None:
-        for k0 in range(0, k, 8):
-            some = min(8, k - k0)
-            for p in range((n + panel - 1) // panel):
-                for r in range(k0, k0 + some):
-                    target, source = to + (p * k + r) * panel * size, b + r * b_row + p * panel * size
-                    for j in range(0, panel, lanes):
-                        move(target + j * size, source + j * size, max(0, min(lanes, n - p * panel - j)))
-
-    return pack_panels

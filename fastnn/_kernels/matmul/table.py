@@ -10,34 +10,26 @@ from typing import NamedTuple
 
 # What a tile does before it stores its sums; `tile.py` has the same numbers.
 NONE, BIAS, RELU, BIAS_RELU, GATE = range(5)
+# The steps after the sum over k that a tile can do itself, in one pass over its registers; all others are a kernel
+# over the rows of C that were just computed (`epilogue.py`). "add" here adds one row to every row.
+IN_TILE: dict[tuple[str, ...], int] = {
+    (): NONE,
+    ("add",): BIAS,
+    ("relu",): RELU,
+    ("add", "relu"): BIAS_RELU,
+    ("relu_backward",): GATE,
+}
 
 # Most vectors of a tile.
 WIDEST = 8
 
-# Bits of the second pass over C, for what tiles do not do: add e, cut off below zero, clear where e is not positive.
-ADD, CUT, SHUT = 1, 2, 4
+# How lines (a tile's rows of A, its columns of B) are packed: not at all; lying side by side; each along k; anyhow; they
+# are packed already.
+PACK_NONE, PACK_BESIDE, PACK_ALONG, PACK_ANY, PACKED = range(5)
 
-# How the rows of A that a tile reads are copied to scratch first: not at all, or in the direction in which they lie.
-PACK_NONE, PACK_ROWS, PACK_COLUMNS = range(3)
-# Bytes of a thread's scratch, and of its part for a tile's rows of A; the rest is for a block of B.
-SCRATCH, ROOM_A = 1 << 20, 128 << 10
-
-
-class Epilogue(NamedTuple):
-    """How an epilogue is done: by the tile where it can, else by a second pass over the hot block."""
-
-    tile: int
-    second: int
-
-
-# By (bias, activation, gate). A new activation is a row here, a bit above, and its arithmetic in `product.py`.
-EPILOGUES = {
-    (False, None, False): Epilogue(NONE, 0),
-    (True, None, False): Epilogue(BIAS, ADD),
-    (False, "relu", False): Epilogue(RELU, CUT),
-    (True, "relu", False): Epilogue(BIAS_RELU, ADD | CUT),
-    (False, None, True): Epilogue(GATE, SHUT),
-}
+# A thread's scratch: the epilogue's arguments, a tile of C at an edge, panels of B, strips of A.
+EPILOGUE_AT, TILE_AT, PANELS_AT, STRIPS_AT = 0, 1 << 10, 16 << 10, 528 << 10
+PANELS_ROOM, STRIPS_ROOM = STRIPS_AT - PANELS_AT, (1 << 20) - STRIPS_AT
 
 
 class Tiles(NamedTuple):
@@ -57,7 +49,7 @@ class Tiles(NamedTuple):
         """For each number of vectors side by side, the rows whose accumulators fill the registers but fit."""
         if self.registers >= 32:
             return {1: range(1, 13), 2: range(1, 13), 3: range(5, 10), 4: range(1, 4), 8: range(1, 4)}
-        return {1: range(1, 7), 2: range(1, 7), 4: range(1, 3), 8: range(1, 2)}
+        return {1: range(1, 7), 2: range(1, 7), 3: range(1, 5), 4: range(1, 3), 8: range(1, 2)}
 
     @property
     def tallest(self) -> int:
@@ -66,8 +58,13 @@ class Tiles(NamedTuple):
 
     @property
     def masks(self) -> bool:
-        """Whether vectors are loaded under a mask at full speed."""
-        return self.width > 16
+        """Whether vectors are loaded and stored under a mask at full speed (AVX2 stores take 40 operations)."""
+        return self.width > 32
+
+    @property
+    def prefetch(self) -> int:
+        """Rows of B ahead of the present one that a tile asks for (docs/decisions/matmul-tiles.md)."""
+        return 4 if self.width > 32 else 0
 
     def shapes(self) -> Iterator[tuple[int, int]]:
         """Every tile, as (rows, vectors)."""
@@ -78,29 +75,38 @@ class Tiles(NamedTuple):
     def choose(self, m: int, n: int, lanes: int) -> tuple[int, int]:
         """Rows and vectors of the tile for a product.
 
-        Few rows take wide tiles, which fill the registers too. Many rows and columns take three vectors: fewer loads
-        for each FMA, which shows where another hardware thread shares the core (docs/decisions/matmul-tiles.md).
+        Few rows take wide tiles, which fill the registers too. Many rows and columns take three vectors on CPUs with
+        32 registers: fewer loads for each FMA, which shows where another hardware thread shares the core
+        (docs/decisions/matmul-tiles.md).
         """
         needed = -(-n // lanes)
-        if 3 in self.heights and m >= 2 * self.heights[3][-1] and needed >= 6:
+        if self.registers >= 32 and m >= 2 * self.heights[3][-1] and needed >= 6:
             return self.heights[3][-1], 3
         height = -(-m // -(-m // self.heights[2][-1]))
+        if self.registers < 32 and needed >= 3 and m in (3, 7):
+            # two vectors would leave tiles of three rows with six sums, which an FMA's latency keeps waiting
+            return 4, 3
         fitting = [v for v, heights in self.heights.items() if v != 3 and height in heights and v < 2 * needed]
         vectors = max(fitting, default=1)
         return self.heights[vectors][-1], vectors
 
 
-# Nanoseconds of work in a chunk: of a small product, and of a large one, whose chunks each read A and B again.
-SMALL_CHUNK_NS, LARGE_CHUNK_NS = 8_000, 800_000
+# Nanoseconds of work in a chunk: of a small product, and of a large one.
+SMALL_CHUNK_NS, LARGE_CHUNK_NS = 16_000, 200_000
 # How many chunks serve up to 16 threads, and how many a large product may have.
 ENOUGH_CHUNKS, MOST_CHUNKS = 16, 64
-# k of a block whose operands are packed.
-BLOCK = 352
-# Cost of packing, and FMAs of a vector in a nanosecond.
-PACK_NS_A_BYTE = 0.12
-VECTOR_FMAS_A_NS = 4.5
-# B is copied into panels of its own from this many rows of A on.
-PACKING_ROWS = 40
+# k of a block whose operands are read again and again.
+BLOCK = 512
+# FMAs of a vector in a nanosecond; nanoseconds of an element's FMA, of reading it again, of packing it.
+VECTOR_FMAS_A_NS = 6.4
+FMA_NS, READ_NS, PACK_NS = 0.02, 0.12, 0.13
+PACK_NS_A_BYTE = 0.06
+# B is packed from this many rows of A on.
+PACKING_ROWS = 48
+# Panels of B that are packed by a phase of their own take at most so many bytes: a bounded workspace, not a copy of B.
+PANELS_BYTES = 2 << 20
+# Columns of B that some strips of A go past at a time, and the strips that are packed at a time: parts of the cache.
+GROUP_BYTES, STRIPS_BYTES = 128 << 10, 192 << 10
 
 
 def work(m: int, n: int, k: int, lanes: int) -> float:
@@ -114,83 +120,82 @@ def chunks_wanted(nanoseconds: float) -> int:
     return max(1, int(max(few, min(MOST_CHUNKS, nanoseconds / LARGE_CHUNK_NS))))
 
 
-def pack_first(tiles: Tiles, n: int, size: int, rows_contiguous: bool) -> bool:
-    """Whether a phase of its own must copy B into panels: where no tile can read it as it lies."""
-    return not rows_contiguous or (not tiles.masks and n % (tiles.width // size) != 0)
+def direction(line: int, step: int) -> int:
+    """How lines that lie `line` elements apart, with `step` from one k to the next, are packed."""
+    return PACK_BESIDE if line == 1 else PACK_ALONG if step == 1 else PACK_ANY
 
 
-class Cut(NamedTuple):
-    """How a product is cut up.
-
-    Attributes
-    ----------
-    rows, columns : of C in a chunk; columns are a multiple of the panel.
-    block, stretch : k and columns of a block, which a thread goes through at a time.
-    pack_a : how a tile's rows of A are packed.
-    pack_b : whether each block of B is packed into scratch.
-    """
-
-    rows: int
-    columns: int
-    block: int
-    stretch: int
-    pack_a: int
-    pack_b: bool = False
+def pack_b(m: int, n: int, k: int, strides: tuple[int, ...]) -> int:
+    """How panels of B, of the given strides (k, columns), are packed."""
+    if strides[1] == 1 or n == 1:
+        return PACK_BESIDE if m >= PACKING_ROWS else PACK_NONE
+    return direction(strides[1], strides[0])  # no tile reads columns that do not lie side by side
 
 
-def cut(
-    m: int,
-    n: int,
-    k: int,
-    size: int,
-    panel: int,
-    height: int,
-    a_strides: tuple[int, ...],
-    packed: bool,
-    l2: int,
-    nanoseconds: float,
-) -> Cut:
-    """Choose chunks, blocks and packing for a product in tiles of `height` x `panel`.
+def panels_first(m: int, n: int, k: int) -> bool:
+    """Whether panels of B are packed by a phase before, for all rows of A at once."""
+    return m >= 768 and n >= 512 and k >= 256
 
-    `packed` says that B lies in panels already; `l2` is the size of the second-level cache in bytes.
-    """
-    rows, columns = _chunk(m, n, panel, height, chunks_wanted(nanoseconds))
-    # B is read once for each tile's rows: from the second-level cache, if a block fits into a part of it
-    pack_b = not packed and m >= PACKING_ROWS and k * n * size > l2 // 2
+
+def pack_a(m: int, n: int, k: int, size: int, panel: int, strides: tuple[int, ...], ready: bool) -> int:
+    """How strips of A, of the given strides (rows, k), are packed."""
+    how = direction(*strides)
+    if m == 1:
+        return PACK_NONE
+    if how == PACK_ANY:
+        return how if n > panel else PACK_NONE
     # rows (or columns) a multiple of 2 KiB apart fall into a few sets of the cache
-    far = max(abs(s) for s in a_strides) * size % 2048 == 0 and k * size >= 1024
-    pack_a = PACK_NONE
-    if m >= 8 and n >= 2 * panel and (pack_b or packed or far or 1 not in a_strides):
-        pack_a = PACK_COLUMNS if a_strides[0] == 1 else PACK_ROWS
-    block, stretch = max(1, k), -(-n // panel) * panel
-    if pack_b or packed or pack_a:
-        blocks = -(-block // BLOCK)
-        block = -(-block // (blocks * 16)) * 16
-        room = min(l2 * 3 // 8, SCRATCH - ROOM_A) // (block * panel * size)
-        parts = -(-stretch // (max(1, room) * panel))
-        stretch = -(-stretch // (parts * panel)) * panel
-    return Cut(rows, columns, block, stretch, pack_a, pack_b)
+    far = max(abs(s) for s in strides) * size % 2048 == 0 and k * size >= 1024 and n >= 8 * panel and m >= 32
+    return how if far or ready else PACK_NONE
 
 
-def _chunk(m: int, n: int, panel: int, height: int, wanted: int) -> tuple[int, int]:
-    """Rows and columns of a chunk, for about as many chunks as wanted."""
+class Blocks(NamedTuple):
+    """How a chunk is gone through: k at a time, strips of A and columns of B at a time."""
+
+    k: int
+    strips: int
+    columns: int
+
+
+def blocks(m: int, k: int, height: int, panel: int, size: int, step: int, pack_a: int, pack_b: int) -> Blocks:
+    """Choose the blocks; `step` is the distance of one k from the next in a packed strip, in bytes."""
+    count = max(1, round(k / BLOCK)) if m > height else 1
+    length = -(-k // count)
+    length = max(1, min(length, PANELS_ROOM // (panel * size), STRIPS_BYTES // step if pack_a else length))
+    columns = max(1, GROUP_BYTES // (length * panel * size)) * panel if pack_b else panel
+    return Blocks(length, max(1, STRIPS_BYTES // (length * step)) if pack_a else 1 << 40, columns)
+
+
+def row_chunk(m: int, n: int, panel: int, height: int, strips: int) -> tuple[int, int]:
+    """Strips and columns of a chunk where B is packed already: a few rows of C, whose pages stay at hand."""
+    some = max(1, -(-48 // height))
+    if -(-strips // some) >= ENOUGH_CHUNKS:
+        return some, -(-n // panel) * panel
+    panels = -(-n // panel)
+    return some, -(-panels // -(-ENOUGH_CHUNKS // -(-strips // some))) * panel
+
+
+def chunk(m: int, n: int, panel: int, height: int, most: int, nanoseconds: float, packs: bool) -> tuple[int, int]:
+    """Strips and columns of a chunk; at most `most` columns. `packs`: each chunk packs its panels of B."""
+    wanted = chunks_wanted(nanoseconds)
     panels, strips = -(-n // panel), -(-m // height)
+    least = -(-panels * panel // most)
     best = (float("inf"), 1, 1)
-    for across in range(1, min(panels, wanted) + 1):
+    for across in range(min(panels, least), min(panels, max(wanted, least)) + 1):
         down = min(strips, -(-wanted // across))
-        # A is read once for each column of chunks, B once for each row, which also leaves a weight's columns with
-        # more than one thread; ragged chunks leave threads idle
+        # ragged chunks, and too few of them, leave threads idle
         ragged = -(-panels // across) * across / panels * -(-strips // down) * down / strips
         missing = wanted / min(wanted, across * down)
-        best = min(best, ((m * across + 2 * n * down) * ragged * missing, across, down))
+        # A is read once for each column of chunks, B read, and packed, once for each row
+        each = FMA_NS * m * n + READ_NS * m * across + (READ_NS + packs * PACK_NS) * n * down
+        best = min(best, (each * ragged * missing, across, down))
     _, across, down = best
-    rows = -(-strips // down) * height if strips >= 4 * down else -(-m // down)
-    return rows, -(-panels // across) * panel
+    return -(-strips // down), -(-panels // across) * panel
 
 
-def pack_cut(panels: int, k: int, nanoseconds: float) -> tuple[int, int]:
-    """Panels and rows of a chunk of the packing phase: runs of at least a few panels, which memory serves better."""
+def panels_chunk(panels: int, panel: int, k: int, nanoseconds: float) -> tuple[int, int]:
+    """Columns and k of a chunk of the phase that packs B: runs of at least a few panels, which memory serves better."""
     wanted = chunks_wanted(nanoseconds)
-    across = max(1, min(wanted, panels // 8))
+    across = max(1, min(wanted, panels * panel // 128))
     down = min(-(-wanted // across), max(1, k // 64))
-    return -(-panels // across), -(-k // (down * 16)) * 16
+    return -(-panels // across) * panel, -(-k // (down * 16)) * 16

@@ -4,11 +4,15 @@
 
 The accumulators start from C or from zero and stay in registers over all of k, so that an element of C is one chain
 of FMAs however the product is cut up. A is read one element at a time and spread over a vector: its rows and its
-columns may lie any distance apart, and no transposition needs a tile of its own. B's columns lie side by side. The
-last vector of a row is always masked, which costs nothing in AVX-512 and little in AVX2.
+columns may lie any distance apart, and no transposition needs a tile of its own. B's columns lie side by side.
+
+Where vectors are loaded under a mask at full speed (AVX-512), the last vector of a row is masked. Elsewhere a tile
+works on whole vectors alone, and its caller sees to the edges (`product.py`).
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from llvmlite import ir
 
@@ -16,8 +20,9 @@ from fastnn._kernels.emit import I64, POINTER, Value, Vectors
 from fastnn._kernels.matmul.table import BIAS, GATE, NONE, RELU
 
 # The arguments of a tile, addresses as pointers, distances in bytes, the rest int64: k; A, from row to row and from
-# column to column; B, from row to row; C, from row to row; columns of the last vector; whether the sums start from C;
-# what to do before storing, with E (a row to add, or an array like C that gates); where the next tile of C lies.
+# column to column; B, from row to row; C, from row to row; columns of the last vector (read under masks only); whether
+# the sums start from C; what to do before storing, with E (a row to add, or an array like C that gates); where the
+# next tile of C lies.
 ARGUMENTS = (
     *("k", "a", "a_row", "a_step", "b", "b_step"),
     *("c", "c_row", "last", "accumulate", "epilogue", "e", "e_row", "c_next"),
@@ -26,20 +31,33 @@ POINTERS = {"a", "b", "c", "e", "c_next"}
 TYPE = ir.FunctionType(ir.VoidType(), [POINTER if name in POINTERS else I64 for name in ARGUMENTS])
 
 # Rows of A that share a moving pointer: x86 adds one, two, four or eight times a register to an address, and one
-# register each holds one and three times the rows' distance.
-ROWS_PER_POINTER = 5
-# How many rows of B ahead of the present one are asked for: B streams from the second-level cache.
-PREFETCH = 4
+# register each holds one, three and five times the rows' distance.
+ROWS_PER_POINTER = 6
+CACHE_LINE = 64
 
 
-def define_tile(module: ir.Module, size: int, width: int, rows: int, vectors: int, masks: bool = True) -> ir.Function:
+class Style(NamedTuple):
+    """How tiles are emitted for a CPU.
+
+    Attributes
+    ----------
+    masks : vectors are loaded and stored under a mask at full speed.
+    prefetch : rows of B ahead of the present one that are asked for; 0: none.
+    """
+
+    masks: bool
+    prefetch: int
+
+
+def define_tile(
+    module: ir.Module, size: int, width: int, rows: int, vectors: int, style: Style = Style(True, 4)
+) -> ir.Function:
     """Define (once) the tile of `rows` x `vectors` as an internal function of the module.
 
     Parameters
     ----------
     size : bytes of an element.
     width : bytes of a vector.
-    masks : whether the CPU loads under a mask cheaply; else B must be readable in whole vectors.
     """
     name = f"fastnn_tile_{size}_{rows}x{vectors}"
     if name in module.globals:
@@ -50,20 +68,20 @@ def define_tile(module: ir.Module, size: int, width: int, rows: int, vectors: in
     function.attributes.add("nounwind")
     for value, argument in zip(function.args, ARGUMENTS, strict=True):
         value.name = argument
-    _Tile(function, size, width, rows, vectors, masks).emit()
+    _Tile(function, size, width, rows, vectors, style).emit()
     return function
 
 
 class _Tile:
     """Emits the body of one tile."""
 
-    def __init__(self, function: ir.Function, size: int, width: int, rows: int, vectors: int, masks: bool) -> None:
+    def __init__(self, function: ir.Function, size: int, width: int, rows: int, vectors: int, style: Style) -> None:
         self.builder = ir.IRBuilder(function.append_basic_block("start"))
         self.vector = Vectors(self.builder, size, width)
-        self.rows, self.vectors, self.masks = rows, vectors, masks
+        self.rows, self.vectors, self.style = rows, vectors, style
         self.cells = [(m, q) for m in range(rows) for q in range(vectors)]
         self.args = dict(zip(ARGUMENTS, function.args, strict=True))
-        self.mask = self.vector.mask(self.args["last"])
+        self.mask = self.vector.mask(self.args["last"]) if style.masks else None
 
     def block(self, name: str) -> ir.Block:
         return self.builder.append_basic_block(name)
@@ -90,9 +108,9 @@ class _Tile:
     def first(self) -> list[Value]:
         """The accumulators' first values: C or zero."""
         b, v, args = self.builder, self.vector, self.args
-        next_rows = self.rows_of(args["c_next"], args["c_row"])
-        for m, q in self.cells:
-            v.prefetch(self.cell(next_rows, m, q), write=True)
+        for row in self.rows_of(args["c_next"], args["c_row"]):
+            for offset in range(0, self.vectors * v.width, CACHE_LINE):
+                v.prefetch(v.at(row, offset), write=True)
         start, from_c, ready = b.block, self.block("from_c"), self.block("ready")
         b.cbranch(b.icmp_signed("!=", args["accumulate"], I64(0)), from_c, ready)
         b.position_at_end(from_c)
@@ -119,7 +137,9 @@ class _Tile:
         """Add the products of all k, in order, to each accumulator."""
         b, v, args = self.builder, self.vector, self.args
         starts = self.rows_of(args["a"], args["a_row"])[::ROWS_PER_POINTER]
-        self.multiples = {1: args["a_row"], 3: v.opaque_number(b.mul(args["a_row"], I64(3)))}
+        self.multiples = {1: args["a_row"]}
+        for odd in range(3, min(self.rows, ROWS_PER_POINTER), 2):
+            self.multiples[odd] = v.opaque_number(b.mul(args["a_row"], I64(odd)))
         before, head, done = b.block, self.block("k"), self.block("k_done")
         b.cbranch(b.icmp_signed(">", args["k"], I64(0)), head, done)
         b.position_at_end(head)
@@ -127,10 +147,11 @@ class _Tile:
         rows_a = [b.phi(POINTER) for _ in starts]
         accumulators = [b.phi(v.type) for _ in sums]
         new = list(accumulators)
-        vectors = [v.load(v.at(row_b, q * v.width), self.edge(q) if self.masks else None) for q in range(self.vectors)]
-        ahead = v.at(row_b, b.mul(args["b_step"], I64(PREFETCH)))
-        for q in range(self.vectors):
-            v.prefetch(v.at(ahead, q * v.width))
+        vectors = [v.load(v.at(row_b, q * v.width), self.edge(q)) for q in range(self.vectors)]
+        if self.style.prefetch:
+            ahead = v.at(row_b, b.mul(args["b_step"], I64(self.style.prefetch)))
+            for q in range(self.vectors):
+                v.prefetch(v.at(ahead, q * v.width))
         moving = [v.opaque(p) for p in rows_a]
         for m in range(self.rows):
             at = self.row(moving[m // ROWS_PER_POINTER], m % ROWS_PER_POINTER)
