@@ -24,6 +24,8 @@ from fastnn._kernels.vector import I64, Value, loop, select
 
 # How many k ahead rows of B are asked for while they are copied.
 PREFETCH = 8
+# Vectors of a panel for which copies are unrolled.
+KNOWN = (2, 3)
 CACHE_LINE = 64
 
 
@@ -114,19 +116,28 @@ class Packer:
         beside = how.compare("==", PACK_BESIDE) & whole.compare("!=", 0)
         with code.when(beside):
             row = panel * size
-            first = code.local(to)
-            place = code.local(source)
-            with code.range(0, k):
-                # a whole row of all panels at a time: long runs, few pages
-                ahead = v.pointer((place.now + step * PREFETCH).value)
-                with loop(code.builder, I64(0), (lines * size).value, CACHE_LINE) as offset:
-                    v.prefetch(v.at(ahead, offset))
-                target, at = code.local(first.now), code.local(place.now)
-                with code.range(0, count):
-                    with code.range(0, vectors) as q:
-                        v.store(v.load(v.pointer((at.now + q * width).value)), v.pointer((target.now + q * width).value))
-                    at.now, target.now = at.now + row, target.now + behind
-                first.now, place.now = first.now + row, place.now + step
+            # a number of vectors that is known leaves no loop over them
+            for known in (*KNOWN, 0):
+                fits = vectors.compare("==", known) if known else vectors.compare("!=", 2) & vectors.compare("!=", 3)
+                with code.when(fits):
+                    first, place = code.local(to), code.local(source)
+                    with code.range(0, k):
+                        # a whole row of all panels at a time: long runs, few pages
+                        ahead = v.pointer((place.now + step * PREFETCH).value)
+                        with loop(code.builder, I64(0), (lines * size).value, CACHE_LINE) as offset:
+                            v.prefetch(v.at(ahead, offset))
+                        target, at = code.local(first.now), code.local(place.now)
+                        with code.range(0, count):
+                            if known:
+                                loaded = [v.load(v.pointer((at.now + q * width).value)) for q in range(known)]
+                                for q, vector in enumerate(loaded):
+                                    v.store(vector, v.pointer((target.now + q * width).value))
+                            else:
+                                with code.range(0, vectors) as q:
+                                    vector = v.load(v.pointer((at.now + q * width).value))
+                                    v.store(vector, v.pointer((target.now + q * width).value))
+                            at.now, target.now = at.now + row, target.now + behind
+                        first.now, place.now = first.now + row, place.now + step
         j = code.local(select(beside, whole, code.number(0)))
         with code.while_(lambda: j.now.compare("<", lines)):
             target, place = to + (j.now // panel) * behind, source + j.now * line

@@ -149,7 +149,7 @@ class _Planner:
         count = math.prod(c.shape[:-2])
         each = table.work(m, n, k, self.lanes)
         pack_a = table.pack_a(m, n, k, size, self.panel, a.strides[-2:], ready)
-        pack_b = table.PACKED if ready else table.pack_b(m, n, k, b.strides[-2:])
+        pack_b = table.PACKED if ready else table.pack_b(m, n, size, b.strides[-2:])
         blocks = table.blocks(m, k, self.most, self.panel, size, self.step * size, pack_a, pack_b)
         if ready:
             most = n

@@ -125,10 +125,13 @@ def direction(line: int, step: int) -> int:
     return PACK_BESIDE if line == 1 else PACK_ALONG if step == 1 else PACK_ANY
 
 
-def pack_b(m: int, n: int, k: int, strides: tuple[int, ...]) -> int:
+def pack_b(m: int, n: int, size: int, strides: tuple[int, ...]) -> int:
     """How panels of B, of the given strides (k, columns), are packed."""
     if strides[1] == 1 or n == 1:
-        return PACK_BESIDE if m >= PACKING_ROWS else PACK_NONE
+        # rows far apart by a power of two fall into a few sets of the cache
+        apart = abs(strides[0]) * size
+        few = 12 if apart % 2048 == 0 else 24 if apart % 512 == 0 else PACKING_ROWS
+        return PACK_BESIDE if m >= few else PACK_NONE
     return direction(strides[1], strides[0])  # no tile reads columns that do not lie side by side
 
 
