@@ -104,8 +104,7 @@ def _turned(a: Array, b: Array, c: Array) -> bool:
         raise ValueError(f"product: c needs a unit stride, got strides {c.strides}")
     if not (_unit(c, -2) and _unit(c, -1)):
         return not _unit(c, -1)
-    # a single row or column: the way in which the matrix needs no turning
-    return not _unit(b, -1) if c.shape[-2] == 1 else a.strides[-2] == 1 != a.strides[-1]
+    return False
 
 
 class _Planner:
@@ -129,20 +128,26 @@ class _Planner:
         self.most = self.height + (self.tall > 0)
         self.step = self.most if self.tiles.masks else -(-self.most // self.lanes) * self.lanes
         if k == 0 or a.ndim > 2 or not table.panels_first(m, n, k):
-            self._multiply(a, b, c, ready=False, first=True, last=True)
+            self._multiply(a, b, c, self.steps, ready=False, first=True)
             return
-        width = -(-n // self.panel) * self.panel
-        parts = -(-width * k * size // table.PANELS_BYTES)
-        length = -(-k // (parts * table.BLOCK)) * table.BLOCK
-        for k0 in range(0, k, length):
-            k1 = min(k, k0 + length)
-            panels = self._panels(_part(b, 0, k0, k1))
-            self._multiply(_part(a, 1, k0, k1), panels, c, ready=True, first=k0 == 0, last=k1 == k)
+        columns = table.panels_columns(n, self.panel, size)
+        for j in range(0, n, columns):
+            stop = min(n, j + columns)
+            side, own = _part(b, 1, j, stop), _part(c, 1, j, stop)
+            steps = [s._replace(operands=tuple(_part(x, 1, j, stop) for x in s.operands)) for s in self.steps]
+            for k0, k1 in table.panels_parts(k, min(n, columns), size):
+                panels = self._panels(_part(side, 0, k0, k1))
+                part = _part(a, 1, k0, k1)
+                self._multiply(part, panels, own, steps if k1 == k else (), ready=True, first=k0 == 0)
 
-    def _multiply(self, a: Array, b: Array, c: Array, *, ready: bool, first: bool, last: bool) -> None:
-        """Append the phase that multiplies; the parts of a sum over k but the first start from c."""
+    def _multiply(
+        self, a: Array, b: Array, c: Array, steps: Sequence[Step], *, ready: bool, first: bool
+    ) -> None:
+        """Append the phase that multiplies; the parts of a sum over k but the first start from c.
+
+        `ready` says that b lies in panels.
+        """
         (m, k), n, size = a.shape[-2:], b.shape[-1], c.itemsize
-        steps = self.steps if last else ()
         operands = [x for s in steps for x in s.operands]
         axes = c.ndim - 2
         batch, strides = join_axes(c.shape[:-2], [x.strides[:axes] for x in (a, b, c, *operands)])
@@ -156,7 +161,7 @@ class _Planner:
             chunk_strips, chunk_columns = table.row_chunk(m, n, self.panel, self.most, self.strips)
         else:
             # panels that a chunk packs must fit its scratch; a batch is cut into its products, these where they are few
-            most = table.PANELS_ROOM // (blocks.k * size) if pack_b else n + self.panel
+            most = table.PANELS_ROOM // (blocks.k * size) if 0 < pack_b < table.PACKED else n + self.panel
             own = each if count == 1 else min(each, count * each / min(count, table.ENOUGH_CHUNKS))
             chunk_strips, chunk_columns = table.chunk(m, n, self.panel, self.most, most, own, pack_b != table.PACK_NONE)
         down, across = -(-self.strips // chunk_strips), -(-n // chunk_columns)
@@ -168,7 +173,7 @@ class _Planner:
             chunk_strips, down = self.strips, 1
             items = -(-count * across // MAX_CHUNKS)
         chunks = -(-count // items) * down * across
-        kind, finish = self._epilogue(steps, c, n)
+        kind, finish = self._epilogue(steps, c, n, tiles=pack_b < table.ROW_BESIDE)
         padding = EPILOGUE_OPERANDS - len(operands)
         cells: list[Cell | int] = [x for s in steps for x in s.cells]
         starts_from_c = self.accumulate or not first
@@ -209,11 +214,13 @@ class _Planner:
             registers=self.tiles.registers,
         )
 
-    def _epilogue(self, steps: Sequence[Step], c: Array, n: int) -> tuple[int, tuple[int, Routine | int]]:
-        """What tiles do, for what the epilogue's kernel is called, and that kernel."""
+    def _epilogue(
+        self, steps: Sequence[Step], c: Array, n: int, *, tiles: bool
+    ) -> tuple[int, tuple[int, Routine | int]]:
+        """What tiles do (if there are any), for what the epilogue's kernel is called, and that kernel."""
         names = tuple(s.name for s in steps)
         kind = table.IN_TILE.get(names)
-        if kind is not None:
+        if kind is not None and (tiles or not names):
             extra = next((x for s in steps for x in s.operands), None)
             # a tile reads whole vectors of one row, or of an array like C
             fits = extra is None or (

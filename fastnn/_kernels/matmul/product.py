@@ -26,12 +26,15 @@ from fastnn._kernels.emit import POINTER
 from fastnn._kernels.jit import kernel
 from fastnn._kernels.matmul import pack, tile
 from fastnn._kernels.matmul.layout import EPILOGUE_OPERANDS, Word
+from fastnn._kernels.matmul.row import define_row
 from fastnn._kernels.matmul.table import (
     EPILOGUE_AT,
     NONE,
     PACK_NONE,
     PACKED,
     PANELS_AT,
+    ROW_ALONG,
+    ROW_BESIDE,
     STRIPS_AT,
     TILE_AT,
     WIDEST,
@@ -162,6 +165,26 @@ class _Product:
         strip0: Value, strip1: Value, column0: Value, column1: Value,
     ) -> None:  # fmt: skip
         """Some strips and columns of one product, over all of k."""
+        code, args = self.code, self.args
+        single = args[Word.PACK_B].compare(">=", ROW_BESIDE)
+        with code.builder.if_else(single.value) as (row, tiles):
+            with row:
+                at_b, at_c = b + column0 * args[Word.B_COLUMN], c + column0 * self.size
+                for number, line, along_k in ((ROW_BESIDE, Word.B_STEP, False), (ROW_ALONG, Word.B_COLUMN, True)):
+                    with code.when(args[Word.PACK_B].compare("==", number)):
+                        function = define_row(code.builder.module, self.size, self.tiles.width, along_k=along_k)
+                        given = (args[Word.K], a, args[Word.A_STEP], at_b, args[line], at_c, column1 - column0)
+                        code.builder.call(function, [x.value for x in (*given, args[Word.ACCUMULATE])])
+                with code.when(args[Word.FINISH].compare("==", 1)):
+                    self._finish(operands, c, code.number(0), code.number(1), column0, column1 - column0)
+            with tiles:
+                self._blocks(a, b, c, operands, strip0, strip1, column0, column1)
+
+    def _blocks(
+        self, a: Value, b: Value, c: Value, operands: list[Value],
+        strip0: Value, strip1: Value, column0: Value, column1: Value,
+    ) -> None:  # fmt: skip
+        """Tiles over a chunk, in one block of k after the other."""
         code, args, panel = self.code, self.args, self.panel
         k = args[Word.K]
         k0, more = code.local(0), code.local(1)
@@ -274,7 +297,7 @@ class _Product:
                 used = self._narrow(group, given, b.now, c.now, e.now, row.now, column.now, h, below)
                 b.now, column.now = b.now + used * size, column.now + used
             with code.when(group.last & args[Word.FINISH].compare("==", 1)):
-                self._finish(group, c.now, row.now, h, group.column0, group.column1 - group.column0)
+                self._finish(group.operands, c.now, row.now, h, group.column0, group.column1 - group.column0)
             row.now, c.now, e.now = row.now + h, below, e.now + h * args[Word.E_ROW]
             source.now = source.now + select(in_strips, group.a_strip, h * group.a_row)
             t.now = t.now + 1
@@ -312,16 +335,18 @@ class _Product:
         with code.when(partial):
             self.pack.rectangle(place, c_row, target, target_row, h, used)
             with code.when(group.last & args[Word.FINISH].compare("==", 2)):
-                self._finish(group, c, row, h, column, used)
+                self._finish(group.operands, c, row, h, column, used)
         return used
 
-    def _finish(self, group: _Group, c: Value, row: Value, rows: Value, column: Value, columns: Value) -> None:
+    def _finish(
+        self, operands: list[Value], c: Value, row: Value, rows: Value, column: Value, columns: Value
+    ) -> None:
         """Call the epilogue's kernel for some rows and columns of C, whose first row lies at `c`."""
         code, args = self.code, self.args
         words = code.words(self.scratch + EPILOGUE_AT)
         words[0] = c + column * self.size
         words[1], words[2], words[3] = args[Word.C_ROW], rows, columns
-        for number, operand in enumerate(group.operands):
+        for number, operand in enumerate(operands):
             own_row, own_column = args[Word.E_ROW + 2 * number], args[Word.E_COLUMN + 2 * number]
             words[4 + 3 * number] = operand + row * own_row + column * own_column
             words[5 + 3 * number], words[6 + 3 * number] = own_row, own_column

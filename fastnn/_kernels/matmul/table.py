@@ -24,8 +24,8 @@ IN_TILE: dict[tuple[str, ...], int] = {
 WIDEST = 8
 
 # How lines (a tile's rows of A, its columns of B) are packed: not at all; lying side by side; each along k; anyhow; they
-# are packed already.
-PACK_NONE, PACK_BESIDE, PACK_ALONG, PACK_ANY, PACKED = range(5)
+# are packed already; a single row of A is multiplied by them in other ways (`row.py`).
+PACK_NONE, PACK_BESIDE, PACK_ALONG, PACK_ANY, PACKED, ROW_BESIDE, ROW_ALONG = range(7)
 
 # A thread's scratch: the epilogue's arguments, a tile of C at an edge, panels of B, strips of A.
 EPILOGUE_AT, TILE_AT, PANELS_AT, STRIPS_AT = 0, 1 << 10, 16 << 10, 528 << 10
@@ -95,8 +95,8 @@ class Tiles(NamedTuple):
 SMALL_CHUNK_NS, LARGE_CHUNK_NS = 16_000, 200_000
 # How many chunks serve up to 16 threads, and how many a large product may have.
 ENOUGH_CHUNKS, MOST_CHUNKS = 16, 64
-# k of a block whose operands are read again and again.
-BLOCK = 512
+# k of a block, roughly: where chunks pack what they need, and where B was packed before.
+BLOCK, READY_BLOCK = 320, 512
 # FMAs of a vector in a nanosecond; nanoseconds of an element's FMA, of reading it again, of packing it.
 VECTOR_FMAS_A_NS = 6.4
 FMA_NS, READ_NS, PACK_NS = 0.02, 0.12, 0.13
@@ -128,16 +128,33 @@ def direction(line: int, step: int) -> int:
 def pack_b(m: int, n: int, size: int, strides: tuple[int, ...]) -> int:
     """How panels of B, of the given strides (k, columns), are packed."""
     if strides[1] == 1 or n == 1:
+        if m == 1 and n * size > 256:
+            return ROW_BESIDE
         # rows far apart by a power of two fall into a few sets of the cache
         apart = abs(strides[0]) * size
         few = 12 if apart % 2048 == 0 else 24 if apart % 512 == 0 else PACKING_ROWS
         return PACK_BESIDE if m >= few else PACK_NONE
+    if m == 1 and strides[0] == 1:
+        return ROW_ALONG
     return direction(strides[1], strides[0])  # no tile reads columns that do not lie side by side
 
 
 def panels_first(m: int, n: int, k: int) -> bool:
     """Whether panels of B are packed by a phase before, for all rows of A at once."""
     return m >= 768 and n >= 512 and k >= 256
+
+
+def panels_columns(n: int, panel: int, size: int) -> int:
+    """How many columns of B are packed by one phase at most, so that the workspace is bounded whatever n."""
+    most = 4 * PANELS_BYTES // (READY_BLOCK * size * panel) * panel
+    return -(-n // (-(-n // most) * panel)) * panel
+
+
+def panels_parts(k: int, n: int, size: int) -> list[tuple[int, int]]:
+    """The parts of k whose panels are packed by one phase."""
+    count = max(1, min(-(-n * k * size // PANELS_BYTES), round(k / READY_BLOCK)))
+    length = -(-k // count)
+    return [(k0, min(k, k0 + length)) for k0 in range(0, k, length)]
 
 
 def pack_a(m: int, n: int, k: int, size: int, panel: int, strides: tuple[int, ...], ready: bool) -> int:
@@ -149,7 +166,9 @@ def pack_a(m: int, n: int, k: int, size: int, panel: int, strides: tuple[int, ..
         return how if n > panel else PACK_NONE
     # rows (or columns) a multiple of 2 KiB apart fall into a few sets of the cache
     far = max(abs(s) for s in strides) * size % 2048 == 0 and k * size >= 1024 and n >= 8 * panel and m >= 32
-    return how if far or ready else PACK_NONE
+    # where the rows lie side by side, each k touches a line of the cache of which a strip takes a part
+    scattered = how == PACK_BESIDE and n >= 16 * panel and m >= 64
+    return how if far or ready or scattered else PACK_NONE
 
 
 class Blocks(NamedTuple):
@@ -162,7 +181,7 @@ class Blocks(NamedTuple):
 
 def blocks(m: int, k: int, height: int, panel: int, size: int, step: int, pack_a: int, pack_b: int) -> Blocks:
     """Choose the blocks; `step` is the distance of one k from the next in a packed strip, in bytes."""
-    count = max(1, round(k / BLOCK)) if m > height else 1
+    count = max(1, round(k / (READY_BLOCK if pack_b == PACKED else BLOCK))) if m > height else 1
     length = -(-k // count)
     length = max(1, min(length, PANELS_ROOM // (panel * size), STRIPS_BYTES // step if pack_a else length))
     columns = max(1, GROUP_BYTES // (length * panel * size)) * panel if pack_b else panel
