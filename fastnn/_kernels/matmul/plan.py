@@ -78,10 +78,30 @@ def product(
         raise ValueError(f"product: too many operands or cells in {[s.name for s in steps]}")
     if c.size == 0:
         return
-    if _turned(a, b, c):
+    dots = n == 1
+    if dots and c.strides[-2] != 1 and m > 1:
+        # the column is not contiguous: neither are its epilogue's rows of one element any use
+        own = low.temporary(c.shape, c.dtype)
+        if accumulate:
+            copy(low, c, own)
+        product(low, a, b, own, then=steps, accumulate=accumulate)
+        copy(low, own, c)
+        return
+    if dots and k > 1 and b.strides[-2] != 1:
+        packed = low.temporary(b.shape, b.dtype)
+        copy(low, b, packed)
+        b = packed
+    if dots or _turned(a, b, c):
         a, b, c = _swapped(b), _swapped(a), _swapped(c)
         steps = [s._replace(operands=tuple(map(_swapped, s.operands))) for s in steps]
-    _Planner(low, steps, accumulate).append(a, b, c)
+    _Planner(low, steps, accumulate, dots=dots).append(a, b, c)
+
+
+def copy(low: Lowering, source: Array, target: Array) -> None:
+    """Append the phase that copies an array to another of the same shape."""
+    from fastnn.ops.elementwise import apply
+
+    apply(low, "copy", target, source)
 
 
 def _swapped(x: Array) -> Array:
@@ -110,10 +130,10 @@ def _turned(a: Array, b: Array, c: Array) -> bool:
 class _Planner:
     """Appends the phases for a c whose rows have unit stride."""
 
-    def __init__(self, low: Lowering, steps: Sequence[Step], accumulate: bool) -> None:
+    def __init__(self, low: Lowering, steps: Sequence[Step], accumulate: bool, *, dots: bool) -> None:
         from fastnn._kernels import cpu  # only now: importing fastnn asks nothing of the CPU
 
-        self.low, self.steps, self.accumulate = low, steps, accumulate
+        self.low, self.steps, self.accumulate, self.dots = low, steps, accumulate, dots
         target = cpu.target()
         self.tiles = Tiles(target.vector_bytes, target.registers)
 
@@ -154,7 +174,10 @@ class _Planner:
         count = math.prod(c.shape[:-2])
         each = table.work(m, n, k, self.lanes)
         pack_a = table.pack_a(m, n, k, size, self.panel, a.strides[-2:], ready)
-        pack_b = table.PACKED if ready else table.pack_b(m, n, size, b.strides[-2:])
+        if self.dots:
+            pack_b = table.DOTS
+        else:
+            pack_b = table.PACKED if ready else table.pack_b(m, n, size, b.strides[-2:])
         blocks = table.blocks(m, k, self.most, self.panel, size, self.step * size, pack_a, pack_b)
         if ready:
             most = n

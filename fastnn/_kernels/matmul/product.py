@@ -25,9 +25,11 @@ from fastnn._kernels.control import Code, Local, Words, smaller, traced
 from fastnn._kernels.emit import POINTER
 from fastnn._kernels.jit import kernel
 from fastnn._kernels.matmul import pack, tile
+from fastnn._kernels.matmul.dots import define_dots
 from fastnn._kernels.matmul.layout import EPILOGUE_OPERANDS, Word
 from fastnn._kernels.matmul.row import define_row
 from fastnn._kernels.matmul.table import (
+    DOTS,
     EPILOGUE_AT,
     NONE,
     PACK_NONE,
@@ -175,6 +177,11 @@ class _Product:
                         function = define_row(code.builder.module, self.size, self.tiles.width, along_k=along_k)
                         given = (args[Word.K], a, args[Word.A_STEP], at_b, args[line], at_c, column1 - column0)
                         code.builder.call(function, [x.value for x in (*given, args[Word.ACCUMULATE])])
+                with code.when(args[Word.PACK_B].compare("==", DOTS)):
+                    function = define_dots(code.builder.module, self.size, self.tiles.width)
+                    given = (args[Word.K], a, at_b, args[Word.B_STEP], args[Word.B_COLUMN], at_c, column1 - column0)
+                    more = (args[Word.ACCUMULATE], self.scratch + PANELS_AT)
+                    code.builder.call(function, [x.value for x in (*given, *more)])
                 with code.when(args[Word.FINISH].compare("==", 1)):
                     self._finish(operands, c, code.number(0), code.number(1), column0, column1 - column0)
             with tiles:

@@ -24,8 +24,8 @@ IN_TILE: dict[tuple[str, ...], int] = {
 WIDEST = 8
 
 # How lines (a tile's rows of A, its columns of B) are packed: not at all; lying side by side; each along k; anyhow; they
-# are packed already; a single row of A is multiplied by them in other ways (`row.py`).
-PACK_NONE, PACK_BESIDE, PACK_ALONG, PACK_ANY, PACKED, ROW_BESIDE, ROW_ALONG = range(7)
+# are packed already; a single row of A is multiplied by them in other ways (`row.py`, `dots.py`).
+PACK_NONE, PACK_BESIDE, PACK_ALONG, PACK_ANY, PACKED, ROW_BESIDE, ROW_ALONG, DOTS = range(8)
 
 # A thread's scratch: the epilogue's arguments, a tile of C at an edge, panels of B, strips of A.
 EPILOGUE_AT, TILE_AT, PANELS_AT, STRIPS_AT = 0, 1 << 10, 16 << 10, 528 << 10
