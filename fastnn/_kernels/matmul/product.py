@@ -280,7 +280,8 @@ class _Product:
         code, args, size = self.code, self.args, self.size
         widest, panel, c_row = args[Word.VECTORS], self.panel, args[Word.C_ROW]
         in_strips = group.a_strip.compare("!=", 0)
-        whole = group.column0 + ((group.column1 - group.column0) // panel) * panel
+        panels = (group.column1 - group.column0) // panel
+        whole = group.column0 + panels * panel
         row = code.local(group.row0)
         source, c = code.local(group.a), code.local(group.c)
         e = code.local(group.operands[0] + group.row0 * args[Word.E_ROW])
@@ -291,15 +292,14 @@ class _Product:
             b, column = code.local(group.b), code.local(group.column0)
             number = (h - 1) * WIDEST + widest - 1
             given = (group.length, source.now, group.a_row, group.a_step)
-            with code.while_(lambda: column.now.compare("<", whole)):
-                at = column.now * size
-                after = column.now + panel
-                following = select(after.compare("<", group.column1), c.now + after * size, below + group.column0 * size)
+            with code.when(panels.compare("!=", 0)):
+                at, after = column.now * size, whole * size
+                following = select(whole.compare("<", group.column1), c.now + after, below + group.column0 * size)
                 self._tile(
                     number, *given, b.now, group.b_step, c.now + at, c_row, code.number(self.lanes), group.old, group.kind,
-                    e.now + at, args[Word.E_ROW], following,
+                    e.now + at, args[Word.E_ROW], following, panels, group.b_panel,
                 )  # fmt: skip
-                b.now, column.now = b.now + group.b_panel, after
+                b.now, column.now = b.now + group.b_panel * panels, whole
             with code.while_(lambda: column.now.compare("<", group.column1)):
                 used = self._narrow(group, given, b.now, c.now, e.now, row.now, column.now, h, below)
                 b.now, column.now = b.now + used * size, column.now + used
@@ -327,9 +327,10 @@ class _Product:
         place = c + column * size
         at_e, e_row = e + column * size, args[Word.E_ROW]
         following = below + group.column0 * size
+        alone = (code.number(1), code.number(0))
         if self.tiles.masks:
             self._tile(
-                number, *given, b, group.b_step, place, c_row, last, group.old, group.kind, at_e, e_row, following
+                number, *given, b, group.b_step, place, c_row, last, group.old, group.kind, at_e, e_row, following, *alone
             )
             return used
         partial = last.compare("<", lanes)
@@ -338,7 +339,9 @@ class _Product:
         kind = select(partial, code.number(NONE), group.kind)
         with code.when(partial & group.old.compare("!=", 0)):
             self.pack.rectangle(target, target_row, place, c_row, h, used)
-        self._tile(number, *given, b, group.b_step, target, target_row, last, group.old, kind, at_e, e_row, following)
+        self._tile(
+            number, *given, b, group.b_step, target, target_row, last, group.old, kind, at_e, e_row, following, *alone
+        )
         with code.when(partial):
             self.pack.rectangle(place, c_row, target, target_row, h, used)
             with code.when(group.last & args[Word.FINISH].compare("==", 2)):

@@ -22,10 +22,11 @@ from fastnn._kernels.matmul.table import BIAS, GATE, NONE, RELU
 # The arguments of a tile, addresses as pointers, distances in bytes, the rest int64: k; A, from row to row and from
 # column to column; B, from row to row; C, from row to row; columns of the last vector (read under masks only); whether
 # the sums start from C; what to do before storing, with E (a row to add, or an array like C that gates); where the
-# next tile of C lies.
+# tile of C lies that follows all of these; how many panels of B the rows of A go past, one after the other (at least
+# one), and the distance between these.
 ARGUMENTS = (
     *("k", "a", "a_row", "a_step", "b", "b_step"),
-    *("c", "c_row", "last", "accumulate", "epilogue", "e", "e_row", "c_next"),
+    *("c", "c_row", "last", "accumulate", "epilogue", "e", "e_row", "c_next", "panels", "b_panel"),
 )
 POINTERS = {"a", "b", "c", "e", "c_next"}
 TYPE = ir.FunctionType(ir.VoidType(), [POINTER if name in POINTERS else I64 for name in ARGUMENTS])
@@ -102,13 +103,37 @@ class _Tile:
         return self.vector.at(rows[m], q * self.vector.width) if q else rows[m]
 
     def emit(self) -> None:
-        self.c_rows = self.rows_of(self.args["c"], self.args["c_row"])
+        b, v, args = self.builder, self.vector, self.args
+        before, panel, done = b.block, self.block("panel"), self.block("done")
+        b.branch(panel)
+        b.position_at_end(panel)
+        left, places = b.phi(I64), {name: b.phi(POINTER) for name in ("b", "c", "e")}
+        outside, self.args = args, args | places
+        self.c_rows = self.rows_of(places["c"], args["c_row"])
+        beside = v.at(places["c"], self.vectors * v.width)
+        self.following = b.select(b.icmp_signed(">", left, I64(1)), beside, args["c_next"])
+        self.next = self.block("next")
         self.finish(self.chain(self.first()))
+        b.position_at_end(self.next)
+        fewer = b.sub(left, I64(1))
+        moved = {
+            "b": v.at(places["b"], args["b_panel"]),
+            "c": beside,
+            "e": v.at(places["e"], self.vectors * v.width),
+        }
+        left.add_incoming(outside["panels"], before)
+        left.add_incoming(fewer, self.next)
+        for name, phi in places.items():
+            phi.add_incoming(outside[name], before)
+            phi.add_incoming(moved[name], self.next)
+        b.cbranch(b.icmp_signed(">", fewer, I64(0)), panel, done)
+        b.position_at_end(done)
+        b.ret_void()
 
     def first(self) -> list[Value]:
         """The accumulators' first values: C or zero."""
         b, v, args = self.builder, self.vector, self.args
-        for row in self.rows_of(args["c_next"], args["c_row"]):
+        for row in self.rows_of(self.following, args["c_row"]):
             for offset in range(0, self.vectors * v.width, CACHE_LINE):
                 v.prefetch(v.at(row, offset), write=True)
         start, from_c, ready = b.block, self.block("from_c"), self.block("ready")
@@ -182,7 +207,7 @@ class _Tile:
             b.position_at_end(block)
             for (m, q), value in zip(self.cells, values(sums), strict=True):
                 self.vector.store(value, self.cell(self.c_rows, m, q), self.edge(q))
-            b.ret_void()
+            b.branch(self.next)
 
     def biased(self, sums: list[Value]) -> list[Value]:
         """Add a row to each row, then cut off below zero; either may be left out, by operands that change nothing."""
