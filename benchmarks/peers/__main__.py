@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.peers import cases
 from benchmarks.peers.case import Case, StartCase, Unavailable
-from benchmarks.peers.environment import interpreter, machine
+from benchmarks.peers.environment import interpreter, machine, warn_of_few_cpus
 from benchmarks.peers.harness import Comparison, Crew, PeerError, Plan, compare
 from benchmarks.peers.peak import peak
 from benchmarks.peers.report import save, show
@@ -116,6 +116,7 @@ def main() -> int:
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
+    warn_of_few_cpus(chosen.threads, say)
     with Crew(keep=chosen.quick) as crew:
         for name in chosen.case:
             module, case = known[name]

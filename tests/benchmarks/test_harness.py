@@ -186,6 +186,15 @@ def test_overrides_are_left_out(monkeypatch):
     assert environment.interpreter(False) != "/p"
 
 
+def test_fewer_cpus_than_threads_are_told(monkeypatch):
+    said = []
+    monkeypatch.setattr(environment, "machine", lambda: {"affinity": 2})
+    environment.warn_of_few_cpus([1, 2], said.append)
+    assert said == []
+    environment.warn_of_few_cpus([1, 4], said.append)
+    assert said == ["only 2 of the CPUs may be used here: what is measured with 4 threads tells nothing"]
+
+
 def test_start_times():
     case = StartCase("nap", "import time; time.sleep(0.6); print(1)", bar=10.0, minus="print(1)")
     result = start_time(case, runs=3)
