@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastnn._backend import backend
 from fastnn._kernels import cpu
-from fastnn._runtime.tensor import TensorBase, get_backend, registered
+from fastnn._runtime.tensor import TensorBase, registered
 from fastnn.errors import DTypeError
 from fastnn.ops.lowering import Array, Candidate, Cell, Considered, Lowering, Operand, Phase, Storage, dense_strides
-from fastnn.ops.op import KERNEL_DTYPES, NUMPY_BACKEND, Op
+from fastnn.ops.op import KERNEL_DTYPES, Op
 
 _MODES = {"r": "reads", "w": "writes", "rw": "updates"}
 
@@ -216,7 +217,7 @@ def _converted(array: Array, dtype: str) -> Array:
 
 
 def _why_reference(op: Op, floats: Sequence[str]) -> str:
-    if get_backend() == NUMPY_BACKEND:
+    if backend() == "numpy":
         return "the backend is NumPy"
     if not floats or floats[0] not in KERNEL_DTYPES:
         return f"kernels take {' and '.join(KERNEL_DTYPES)}, not {floats[0] if floats else 'integers'}"
