@@ -32,6 +32,7 @@ from fastnn.tensor import Tensor, as_tensor, from_dlpack, from_numpy, tensor
 
 if TYPE_CHECKING:
     from fastnn import data, nn, optim, random, testing
+    from fastnn.explanation import explain
 
 __version__ = "0.1.0"
 
@@ -50,6 +51,8 @@ int = int32
 long = int64
 
 _LAZY = ("data", "nn", "optim", "random", "testing")
+# Not a module of the function's name: importing that one would put it in the function's place.
+_LAZY_FROM = {"explain": "fastnn.explanation"}
 
 
 def manual_seed(seed: _builtins.int) -> None:
@@ -62,11 +65,14 @@ def manual_seed(seed: _builtins.int) -> None:
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(f"fastnn.{name}")
+    if name in _LAZY_FROM:
+        found = globals()[name] = getattr(importlib.import_module(_LAZY_FROM[name]), name)
+        return found
     raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])
+    return sorted({*globals(), *_LAZY, *_LAZY_FROM})
 
 
 __all__ = [
@@ -79,6 +85,7 @@ __all__ = [
     "backend",
     "data",
     "enable_grad",
+    "explain",
     "from_dlpack",
     "from_numpy",
     "get_num_threads",

@@ -75,6 +75,16 @@ def test_the_unbuilt_tree_says_how_to_build(tmp_path):
     assert "make install" in result.stderr
 
 
+def test_explain_loads_on_first_use_and_stays_a_function():
+    result = run(
+        "import sys, fastnn\n"
+        "before = 'fastnn.explanation' in sys.modules\n"
+        "import fastnn.explanation\n"
+        "print(before, fastnn.explain is fastnn.explanation.explain is fastnn.explain, 'explain' in dir(fastnn))"
+    )
+    assert result.stdout.split() == ["False", "True", "True"], result.stderr
+
+
 @pytest.mark.parametrize("name", ["data", "nn", "optim", "random", "testing"])
 def test_rooms_load_on_first_use(name):
     result = run(f"import fastnn; print(fastnn.{name}.__name__)")

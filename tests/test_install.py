@@ -19,7 +19,7 @@ def test_one_version():
 
 def test_the_readmes_example_runs():
     text = (Path(__file__).parents[1] / "README.md").read_text()
-    first, second = (block.split("```")[0] for block in text.split("```python\n")[1:3])
+    first, second, third = (block.split("```")[0] for block in text.split("```python\n")[1:4])
     rng = np.random.default_rng(0)
     batches = [(rng.random((8, 784), dtype="float32"), rng.integers(0, 10, 8)) for _ in range(3)]
     names = {"batches": batches}
@@ -30,3 +30,4 @@ def test_the_readmes_example_runs():
     names |= {"x": batches[0][0], "c": np.empty((4, 4), "float32")}
     exec(second, names)
     np.testing.assert_allclose(names["c"], a @ a, rtol=1e-6)
+    exec(third, names | {"fastnn": fastnn})

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+
+class Unavailable(Exception):
+    """Raised by a side's setup where its library has no such call (yet): the case is left out, and that is no fault."""
 
 
 @dataclass
@@ -15,7 +19,8 @@ class Work:
 
     Attributes
     ----------
-    run : one call, with all its inputs and outputs allocated before.
+    run : one call, with all its inputs and outputs allocated before. What calling an empty function costs is taken off
+        its time, so a function that calls the library with arguments at hand is as good as the bare call.
     verify : makes the call (or a few) anew from the seed and gives its results by name.
     """
 
@@ -49,24 +54,27 @@ class Case:
     ----------
     name : what the command line and the table call it.
     sides : by name; ``"fastnn"`` is ours.
-    bar : what the ratio of the peer's time to ours must reach (None: nothing is asked).
-    judged : the peers that the bar is for (None: every one); the others are shown beside them.
+    bar : what the ratio of the peer's time to ours must reach: a number for every peer, or those of single peers by
+        name, where the others are shown beside them. None: nothing is asked.
+    share : what our share of the FMA peak must reach on one thread (None: nothing is asked).
     flops : floating-point operations of a call; None where they say nothing.
+    dtype : the element type whose FMA peak counts.
     rtol, atol : how far results may differ from our side's.
     """
 
     name: str
     sides: dict[str, Side]
-    bar: float | None = None
-    judged: Sequence[str] | None = None
+    bar: float | Mapping[str, float] | None = None
+    share: float | None = None
     flops: float | None = None
+    dtype: str = "float32"
     rtol: float = 1e-4
     atol: float = 1e-5
     note: str = ""
 
     def bar_against(self, peer: str) -> float | None:
         """The bar for a peer."""
-        return self.bar if self.judged is None or peer in self.judged else None
+        return self.bar.get(peer) if isinstance(self.bar, Mapping) else self.bar
 
 
 @dataclass

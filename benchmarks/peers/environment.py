@@ -7,7 +7,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,13 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
     }
+
+
+def warn_of_few_cpus(threads: Iterable[int], say: Callable[[str], None]) -> None:
+    """Say so where fewer CPUs may be used than threads are asked for: such times tell nothing."""
+    cpus = machine()["affinity"]
+    if cpus is not None and max(threads) > cpus:
+        say(f"only {cpus} of the CPUs may be used here: what is measured with {max(threads)} threads tells nothing")
 
 
 def processor_seconds(pid: int) -> float | None:

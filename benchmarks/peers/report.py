@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,18 @@ def _verdict(holds: bool | None) -> str:
     return "" if holds is None else "holds" if holds else "MISSED"
 
 
+def _share(result: Comparison) -> str:
+    """Our share of the peak, and what was asked of it."""
+    if result.peak is None:
+        return ""
+    return f"{result.peak:.0%}" + ("" if result.share is None else f" (bar {result.share:.0%})")
+
+
+def worst_first(results: list[Comparison | Start]) -> list[Comparison | Start]:
+    """Order by what was reached of what was asked; what has no bar comes last."""
+    return sorted(results, key=lambda result: math.inf if result.margin is None else result.margin)
+
+
 def row(result: Comparison | Start) -> tuple[str, ...]:
     """Return the cells of a result."""
     if isinstance(result, Start):
@@ -45,13 +58,13 @@ def row(result: Comparison | Start) -> tuple[str, ...]:
         "" if result.bar is None else f"{result.bar:g}",
         _verdict(result.holds),
         "" if result.gflops is None else f"{result.gflops:.1f}",
-        "" if result.peak is None else f"{result.peak:.0%}",
+        _share(result),
     )
 
 
 def show(results: list[Comparison | Start]) -> None:
-    """Print the table, with rich where it is installed."""
-    rows = [row(result) for result in results]
+    """Print the table, worst rows first, with rich where it is installed."""
+    rows = [row(result) for result in worst_first(results)]
     try:
         from rich.console import Console
         from rich.table import Table
@@ -64,6 +77,9 @@ def show(results: list[Comparison | Start]) -> None:
         for cells in rows:
             table.add_row(*cells, style="red" if "MISSED" in cells else None)
         Console(width=None if os.isatty(1) else 160).print(table)
+    asked = [result.holds for result in results if result.holds is not None]
+    if asked:
+        print(f"{sum(asked)} of {len(asked)} bars hold")
     busy = [result.others for result in results if result.others is not None]
     if busy and max(busy) > _BUSY:
         print(f"a noisy machine: other processes took {min(busy):.1f} to {max(busy):.1f} CPUs while this was measured")

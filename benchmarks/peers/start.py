@@ -36,6 +36,11 @@ class Start:
         """Whether the time stays under the bar: the interval's upper bound does."""
         return self.seconds.high < self.bar
 
+    @property
+    def margin(self) -> float:
+        """What was reached of what was asked: 1 where the upper bound is as long as the bar."""
+        return self.bar / self.seconds.high
+
     def record(self) -> dict[str, Any]:
         """Return everything as plain values."""
         return {**asdict(self), "holds": self.holds}

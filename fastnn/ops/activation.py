@@ -144,6 +144,7 @@ def _lower_softmax(log_result: bool) -> Callable[..., Any]:
             chunks=chunks,
             work=work,
             block=group * width,
+            flops=4 * x.size,
             dtype=x.dtype,
             log_result=log_result,
         )
@@ -168,6 +169,7 @@ def _lower_softmax_backward(log_result: bool) -> Callable[..., Any]:
             chunks=chunks,
             work=work,
             block=group * width,
+            flops=4 * dy.size,
             dtype=dy.dtype,
             log_result=log_result,
         )  # fmt: skip

@@ -74,6 +74,7 @@ def apply(
         chunks=chunks,
         work=out.size * cost + 50,
         block=block,
+        flops=0 if function == "copy" else out.size,
         function=function,
         dtype=dtype,
     )
@@ -82,7 +83,10 @@ def apply(
 
 def contiguous(low: Lowering, x: Array) -> Array:
     """The array itself if its elements lie in C order, else a copy that does."""
-    return x if x.contiguous else apply(low, "copy", low.temporary(x.shape, x.dtype), x)
+    if x.contiguous:
+        return x
+    low.note("copied first: the elements do not lie in C order")
+    return apply(low, "copy", low.temporary(x.shape, x.dtype), x)
 
 
 def lowered(function: str, result: str | None = None) -> Callable[..., Array]:

@@ -67,8 +67,8 @@ def _lower_backward(low: Lowering, dy: Array) -> tuple[Array | None, ...]:
     return dx, dw, db
 
 
-def _flops(N: int, K: int, M: int, **_: Any) -> float:
-    return 2 * N * K * M
+def _flops(K: int, M: int, **sizes: Any) -> float:
+    return 2 * math.prod(sizes["*"]) * K * M
 
 
 linear = Op(

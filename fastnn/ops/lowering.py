@@ -93,6 +93,16 @@ class Array:
         return replace(self, shape=(extent, *last[0]), strides=(stride, *last[1]))
 
 
+def dense_strides(shape: Sequence[int], order: Sequence[int] | None = None) -> tuple[int, ...]:
+    """Strides, in elements, of an array without gaps; `order` lists the axes from the outermost in (default: C)."""
+    strides = [0] * len(shape)
+    step = 1
+    for axis in reversed(range(len(shape)) if order is None else order):
+        strides[axis] = step
+        step *= max(1, shape[axis])
+    return tuple(strides)
+
+
 def join_axes(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
     """Drop axes of length 1 and join neighbouring axes that every operand steps through evenly.
 
@@ -161,6 +171,30 @@ def updates(array: Array) -> Operand:
     return Operand(array, "rw")
 
 
+class Candidate(NamedTuple):
+    """One of the ways that a planner weighed against each other.
+
+    Attributes
+    ----------
+    name : as the field calls it: ``"9 x 3"``, ``"block by block"``.
+    nanoseconds : estimated, on one core; infinite or NaN where it was ruled out without an estimate.
+    chosen : whether the planner took it.
+    why : what decided, in a few words.
+    """
+
+    name: str
+    nanoseconds: float
+    chosen: bool
+    why: str = ""
+
+
+class Considered(NamedTuple):
+    """A choice that a planner made, with all its candidates."""
+
+    what: str
+    candidates: tuple[Candidate, ...]
+
+
 class Phase(NamedTuple):
     """A kernel, its arguments and its number of chunks.
 
@@ -174,6 +208,8 @@ class Phase(NamedTuple):
     block : elements of the first written operand (in its memory order) that each chunk writes; 0 where
         chunks do not write consecutive blocks.
     check : for a phase that only looks at the inputs, what to do with the int64 status that it leaves.
+    flops : arithmetic operations on elements, where an exponential or a division counts as one; None if not stated.
+    notes : what led to the phase; only where the lowering was asked to explain.
     """
 
     kernel: str
@@ -183,6 +219,8 @@ class Phase(NamedTuple):
     work: int
     block: int = 0
     check: Check | None = None
+    flops: float | None = None
+    notes: tuple[Considered | str, ...] = ()
 
 
 class Check(NamedTuple):
@@ -215,6 +253,8 @@ class Lowering:
     saved : backward only: the arrays that the forward pass kept, by the names in the op's ``saves``.
     shapes : backward only: the shape of every input and output of the forward pass, by name.
     needs : backward only: for each input's name, whether its gradient is wanted.
+    explaining : whether somebody will read why (`fastnn.explain`); planners that would have to work for their
+        candidates look here first.
     phases, checks, storages : what was collected.
     """
 
@@ -226,27 +266,24 @@ class Lowering:
         saved: dict[str, Array] | None = None,
         shapes: dict[str, Any] | None = None,
         needs: dict[str, bool] | None = None,
+        explaining: bool = False,
     ) -> None:
         self.inputs = inputs
         self.attrs = attrs or {}
         self.saved = saved or {}
         self.shapes = {} if shapes is None else shapes
         self.needs = needs or {}
+        self.explaining = explaining
+        self._notes: list[Considered | str] = []
         self.phases: list[Phase] = []
         self.checks: list[Phase] = []
         self.storages = [Storage(0, "input") for _ in inputs]
 
     def _allocate(self, shape: Sequence[int], dtype: str, order: Sequence[int] | None, kind: str) -> Array:
         shape = tuple(int(extent) for extent in shape)
-        order = range(len(shape)) if order is None else order
-        strides = [0] * len(shape)
-        step = 1
-        for axis in reversed(order):
-            strides[axis] = step
-            step *= max(1, shape[axis])
         nbytes = math.prod(shape) * np.dtype(dtype).itemsize
         self.storages.append(Storage(nbytes, kind))
-        return Array(len(self.storages) - 1, shape, tuple(strides), str(np.dtype(dtype)))
+        return Array(len(self.storages) - 1, shape, dense_strides(shape, order), str(np.dtype(dtype)))
 
     def output(self, shape: Sequence[int], dtype: str, order: Sequence[int] | None = None) -> Array:
         """Declare a result. `order` lists the axes from the outermost in memory to the innermost (default: C)."""
@@ -260,6 +297,28 @@ class Lowering:
         """The address of a hyper-parameter's present value."""
         return Cell(name)
 
+    def note(self, text: str) -> None:
+        """Say something of the phase that is appended next, to whoever asked for an explanation."""
+        if self.explaining:
+            self._notes.append(text)
+
+    def consider(self, what: str, candidates: Sequence[Candidate]) -> None:
+        """Say between what a planner chose, for the phase that is appended next.
+
+        ValueError unless one candidate is the chosen one. Without `explaining` nothing is kept.
+        """
+        if not self.explaining:
+            return
+        chosen = sum(candidate.chosen for candidate in candidates)
+        if chosen != 1:
+            raise ValueError(f"{what}: one candidate must be chosen, got {chosen} of {len(candidates)}")
+        self._notes.append(Considered(what, tuple(candidates)))
+
+    def take_notes(self) -> tuple[Considered | str, ...]:
+        """Give what was said since the last phase, and forget it."""
+        notes, self._notes = tuple(self._notes), []
+        return notes
+
     def phase(
         self,
         kernel: str,
@@ -268,15 +327,26 @@ class Lowering:
         chunks: int = 1,
         work: float = 0,
         block: int = 0,
+        flops: float | None = None,
         **static: Any,
     ) -> None:
         """Append a phase. A phase without chunks (an empty result) is left out."""
+        notes = self.take_notes()
         if chunks == 0:
             return
         if not 0 < chunks <= MAX_CHUNKS:
             raise ValueError(f"{kernel}: chunks must be 0 to {MAX_CHUNKS}, got {chunks}")
         self.phases.append(
-            Phase(kernel, tuple(sorted(static.items())), tuple(args), int(chunks), int(work), int(block))
+            Phase(
+                kernel,
+                tuple(sorted(static.items())),
+                tuple(args),
+                int(chunks),
+                int(work),
+                int(block),
+                flops=flops,
+                notes=notes,
+            )
         )
 
     def check(
@@ -292,4 +362,6 @@ class Lowering:
         status = self.temporary((1,), "int64")
         every = (*args, writes(status))
         check = Check(status, error)
-        self.checks.append(Phase(kernel, tuple(sorted(static.items())), every, 1, int(work), check=check))
+        self.checks.append(
+            Phase(kernel, tuple(sorted(static.items())), every, 1, int(work), check=check, notes=self.take_notes())
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,11 @@ from fastnn.ops.op import Op, Saved, Shape
 
 # Up to this many products of a batch become phases of their own; larger batches are NumPy's.
 MOST_PRODUCTS = 256
+
+
+def _flops(x: Shape, y: Shape) -> float:
+    (shape,) = _shape("matmul", {"x": x, "y": y}, {})
+    return 2 * math.prod(shape) * x[-1]
 
 
 def _as_matrices(x: Shape, y: Shape) -> tuple[Shape, Shape]:
@@ -131,6 +137,7 @@ matmul = Op(
     lower=(_lower, _lower_backward),
     saves=("x", "y"),
     uses={"x": ("y",), "y": ("x",)},
+    flops=_flops,
     cases=[
         {"x": (1, 1), "y": (1, 1)},
         {"x": (7, 33), "y": (33, 17)},

@@ -175,7 +175,7 @@ class Op(Primitive):
     promotes : Tensors of different dtypes are promoted as torch does; else they are an error.
     elementwise : each output element depends on the input elements at its place alone.
     result : dtype of the outputs in a reference call, where it is not that of the inputs.
-    flops : FLOPs of a call from the symbols' extents.
+    flops : FLOPs of a forward call, given by name the symbols' extents or, with ``(...)`` shapes, the inputs' shapes.
     cases, bench : sample calls for tests and for benchmarks, dicts of symbols to extents (``"*"`` to a tuple), of
         inputs to shapes where the specification says ``(...)``, and of attributes to values.
     bounds : for an integer input, the symbol (or input and axis, ``"x.1"``) that its samples stay below.
@@ -313,7 +313,7 @@ class Op(Primitive):
     # -- once a signature
 
     def _shapes(
-        self, arrays: list[np.ndarray | None], attributes: tuple[Any, ...]
+        self, arrays: Sequence[np.ndarray | Array | None], attributes: tuple[Any, ...]
     ) -> tuple[dict[str, Any], list[Shape] | None]:
         shapes = {n: None if a is None else a.shape for n, a in zip(self.input_names, arrays, strict=True)}
         sizes = self.spec.bind(self.name, shapes)
@@ -323,11 +323,15 @@ class Op(Primitive):
             return shapes, None
         return shapes, [self.spec.resolve(place, sizes) for place in self.spec.outputs]
 
-    def _lower(self, arrays: list[np.ndarray | None], attributes: tuple[Any, ...], tensors: bool) -> Recipe:
+    def bind(
+        self, arrays: Sequence[np.ndarray | Array | None], attributes: tuple[Any, ...]
+    ) -> tuple[dict[str, Any], list[str]]:
+        """Check what a call brings; give the shapes by name and the dtypes of the inputs that share one.
+
+        Raises ShapeError, DTypeError, or MemoryError for a result that cannot be.
+        """
         for n, array in zip(self.input_names, arrays, strict=True):
-            if array is None:
-                continue
-            if n in self.integer and array.dtype.kind not in "iu":
+            if array is not None and n in self.integer and np.dtype(array.dtype).kind not in "iu":
                 raise DTypeError(f"{self.name}: {n} must hold integers, got dtype {array.dtype}")
         shapes, expected = self._shapes(arrays, attributes)
         floats = [str(a.dtype) for n, a in zip(self.input_names, arrays, strict=True) if a is not None
@@ -336,13 +340,67 @@ class Op(Primitive):
             for shape in expected:
                 if math.prod(shape) * np.dtype(floats[0]).itemsize >= 1 << 62:
                     raise MemoryError(f"{self.name}: a result of shape {shape} is larger than any memory")
+        return shapes, floats
+
+    def lower_forward(
+        self,
+        arrays: Sequence[Array | None],
+        attributes: tuple[Any, ...],
+        shapes: dict[str, Any],
+        floats: Sequence[str],
+        *,
+        explaining: bool = False,
+    ) -> tuple[Lowering, tuple[Array, ...]] | None:
+        """The phases of a call that `bind` has checked, and its outputs; None where the reference serves."""
+        if get_backend() == NUMPY_BACKEND or self.lower is None or not floats or floats[0] not in KERNEL_DTYPES:
+            return None
+        named = dict(zip(self.attribute_names, attributes, strict=True))
+        low = Lowering(tuple(arrays), named, shapes=shapes, explaining=explaining)
+        outputs = _as_tuple(self.lower[0](low, *low.inputs))
+        return None if outputs[0] is NotImplemented else (low, outputs)
+
+    def lower_backward(
+        self,
+        gradients: Sequence[Array | None],
+        saved: Sequence[Array | None],
+        attributes: tuple[Any, ...],
+        shapes: dict[str, Any],
+        needs: Sequence[bool],
+        *,
+        explaining: bool = False,
+    ) -> tuple[Lowering, list[Array | None]] | None:
+        """The phases of a backward pass and the gradients that are wanted; None where the reference serves.
+
+        The gradients that come in lie in the first storages, what was saved in the next ones.
+        """
+        if self.lower is None or self.lower[1] is None:
+            return None
+        low = Lowering(
+            (*gradients, *saved),
+            dict(zip(self.attribute_names, attributes, strict=True)),
+            saved={n: a for n, a in zip(self.saves, saved, strict=True) if a is not None},
+            shapes=shapes,
+            needs=dict(zip(self.input_names, needs, strict=True)),
+            explaining=explaining,
+        )
+        outputs = _as_tuple(self.lower[1](low, *gradients))
+        if outputs[0] is NotImplemented:
+            return None
+        return low, [o if n else None for o, n in zip(outputs, needs, strict=True)]
+
+    def count_flops(self, shapes: Mapping[str, Shape | None]) -> float | None:
+        """FLOPs of a forward call on inputs of these shapes; None where the declaration does not say."""
+        if self.flops is None:
+            return None
+        return float(self.flops(**(shapes if self.spec.open else self.spec.bind(self.name, shapes))))
+
+    def _lower(self, arrays: list[np.ndarray | None], attributes: tuple[Any, ...], tensors: bool) -> Recipe:
+        shapes, floats = self.bind(arrays, attributes)
         recipe = None
-        if get_backend() != NUMPY_BACKEND and self.lower is not None and floats and floats[0] in KERNEL_DTYPES:
-            low = Lowering(tuple(_symbolic(arrays)), dict(zip(self.attribute_names, attributes, strict=True)))
-            low.shapes = shapes
-            outputs = _as_tuple(self.lower[0](low, *low.inputs))
-            if outputs[0] is not NotImplemented:
-                recipe = self._recipe(low, outputs, shapes)
+        lowered = self.lower_forward(_symbolic(arrays), attributes, shapes, floats)
+        if lowered is not None:
+            low, outputs = lowered
+            recipe = self._recipe(low, outputs, shapes)
             if recipe is not None:
                 shapes["->"] = [(o.shape, np.dtype(o.dtype)) for o in outputs]
                 shapes |= {place.name: o.shape for place, o in zip(self.spec.outputs, outputs, strict=True)}
@@ -391,15 +449,12 @@ class Op(Primitive):
         needed = dict(zip(self.input_names, needs, strict=True))
         attrs = dict(zip(self.attribute_names, recipe.attrs, strict=True))
         count = len(gradients)
-        if recipe.reference is None and self.lower is not None and self.lower[1] is not None:
+        if recipe.reference is None:
             arrays = _symbolic([*gradients, *saved])
-            low = Lowering(tuple(arrays), attrs, shapes=shapes, needs=needed)
-            low.saved = {n: a for n, a in zip(self.saves, arrays[count:], strict=True) if a is not None}
-            outputs = _as_tuple(self.lower[1](low, *arrays[:count]))
-            if outputs[0] is not NotImplemented:
-                made = self._recipe(low, [o if n else None for o, n in zip(outputs, needs, strict=True)], {})
-                if made is not None:
-                    return made
+            lowered = self.lower_backward(arrays[:count], arrays[count:], recipe.attrs, shapes, needs)
+            made = None if lowered is None else self._recipe(*lowered, {})
+            if made is not None:
+                return made
         assert self.reference[1] is not None
         backward = self.reference[1]
 

@@ -11,7 +11,7 @@ from fastnn._runtime.tensor import get_backend
 from fastnn.ops.activation import relu
 from fastnn.ops.linear import linear
 from fastnn.ops.loss import cross_entropy
-from fastnn.ops.lowering import Array, Lowering
+from fastnn.ops.lowering import Array, dense_strides
 from fastnn.ops.op import KERNEL_DTYPES, NUMPY_BACKEND, Op
 from fastnn.ops.op import kernels_of as every
 
@@ -26,29 +26,24 @@ def kernels_of(op: Op, dtype: str) -> tuple[list[Kernel], list[Kernel]]:
     inputs: list[Array] = []
     for i, place in enumerate(op.spec.inputs):
         shape = tuple(case[place.name]) if place.name in case else op.spec.resolve(place, case)
-        strides = [1] * len(shape)
-        for axis in range(len(shape) - 1, 0, -1):
-            strides[axis - 1] = strides[axis] * shape[axis]
         # a weight lies inputs first, as the layers make it
-        order = slice(None, None, -1) if place.name == "w" else slice(None)
-        inputs.append(Array(i, shape, tuple(strides[order]), "int64" if place.name in op.integer else dtype))
-    attrs = dict(zip(op.attribute_names, op.attribute_defaults, strict=True))
-    assert op.lower is not None
-    low = Lowering(tuple(inputs), attrs)
-    result = op.lower[0](low, *inputs)
-    outputs = result if isinstance(result, tuple) else (result,)
+        strides = dense_strides(shape, (1, 0) if place.name == "w" else None)
+        inputs.append(Array(i, shape, strides, "int64" if place.name in op.integer else dtype))
+    shapes, floats = op.bind(inputs, op.attribute_defaults)
+    lowered = op.lower_forward(inputs, op.attribute_defaults, shapes, floats)
+    if lowered is None:
+        return [], []
+    low, outputs = lowered
     forward = [(p.kernel, dict(p.static)) for p in every((*low.checks, *low.phases))]
-    if op.lower[1] is None:
-        return forward, []
     named = dict(zip((p.name for p in op.spec.inputs + op.spec.outputs), (*inputs, *outputs), strict=True))
     given = [*outputs[: op.n_returned], *(named[n] for n in op.saves)]
     arrays = [replace(a, storage=i) for i, a in enumerate(given)]
-    back = Lowering(tuple(arrays), attrs)
-    back.saved = dict(zip(op.saves, arrays[op.n_returned :], strict=True))
-    back.shapes = {n: a.shape for n, a in named.items()}
-    back.needs = {p.name: True for p in op.spec.inputs}
-    op.lower[1](back, *arrays[: op.n_returned])
-    return forward, [(p.kernel, dict(p.static)) for p in every((*back.checks, *back.phases))]
+    shapes = {n: a.shape for n, a in named.items()}
+    wanted = [True] * len(inputs)
+    back = op.lower_backward(arrays[: op.n_returned], arrays[op.n_returned :], op.attribute_defaults, shapes, wanted)
+    if back is None:
+        return forward, []
+    return forward, [(p.kernel, dict(p.static)) for p in every((*back[0].checks, *back[0].phases))]
 
 
 def prefetch_training(dtype: str, *update: Kernel) -> None:

@@ -78,6 +78,7 @@ def _rows(low: Lowering, x: Array, kept: list[int], axes: list[int], length: int
         chunks=-(-items // group),
         work=items * each,
         block=group,
+        flops=x.size,
         dtype=x.dtype,
     )  # fmt: skip
     return out if segments == 1 else _combine(low, result, out, divisor)
@@ -116,6 +117,7 @@ def _columns(
         ],
         chunks=-(-items // group),
         work=items * each,
+        flops=x.size,
         dtype=x.dtype,
     )  # fmt: skip
     return out if segments == 1 else _combine(low, result, out, divisor)
@@ -130,6 +132,7 @@ def _combine(low: Lowering, parts: Array, out: Array, divisor: int) -> Array:
         "reduction.columns",
         [writes(out), reads(parts), 1, divisor, segments, segments, tile, 1, tiles, 0, 1, size, 1, segments, size],
         work=segments * size * 2 + 30,
+        flops=segments * size,
         dtype=parts.dtype,
     )
     return out

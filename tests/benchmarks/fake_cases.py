@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks.peers.case import Case, Side, Work
+from benchmarks.peers.case import Case, Side, Unavailable, Work
 
 
 def wait(seconds):
@@ -25,6 +25,10 @@ def takes(seconds, value, seed):
 
 def raises(seed):
     raise ValueError("no such kernel")
+
+
+def lacks(seed):
+    raise Unavailable("no such function")
 
 
 def dies(seed):
@@ -47,13 +51,16 @@ CASES = [
         {
             "fastnn": side(partial(takes, 0.02, 0)),
             "twice": side(partial(takes, 0.04, 0)),
+            "also": side(partial(takes, 0.005, 0)),
             "wrong": side(partial(takes, 0.01, 1e-3)),
             "threads": side(partial(takes, 0.02, 0), threads=7),
             "raises": side(raises),
+            "lacks": side(lacks),
             "dies": side(dies),
             "never-sleeps": side(never_sleeps),
         },
         bar=1.0,
+        share=0.9,
         flops=2e6,
     )
 ]

@@ -4,24 +4,105 @@ import numpy as np
 import pytest
 
 from benchmarks.peers.__main__ import declared
-from benchmarks.peers.case import Case
+from benchmarks.peers.case import Case, Unavailable
+from benchmarks.peers.cases import linear, matmul, startup, steps
 from benchmarks.peers.cases.numpy_step import NumpyStep
 from benchmarks.peers.cases.steps import problem
 
+# torch's sides run in a process of their own, where the harness compares their results with ours
+IN_PROCESS = {"fastnn", "numpy"}
 CASES = {name: case for name, (_, case) in declared().items() if isinstance(case, Case)}
 
 
 def test_what_is_declared():
     assert {
-        "matmul-1024",
         "step-784-128-10-b32",
         "step-4-64-64-2-b64",
         "import",
         "first-step-cached",
         "first-step-uncached",
     } <= declared().keys()
-    assert {"fastnn", "torch", "numpy"} <= CASES["matmul-1024"].sides.keys()
     assert CASES["step-784-128-10-b32"].flops == 2 * 32 * (2 * 784 * 128 + 3 * 128 * 10)
+    assert CASES["step-784-128-10-b32"].bar_against("numpy") is None
+    assert len(declared()) == sum(len(module.CASES) for module in (linear, matmul, startup, steps))
+
+
+@pytest.mark.parametrize(
+    ("name", "bar"),
+    [
+        ("matmul-f32-nn-64", 1.1),
+        ("matmul-f32-nn-128x10x128", 1.1),
+        ("matmul-f32-nn-1024", 1.03),
+        ("matmul-f32-nn-1024x512x784", 1.03),
+        ("matmul-f32-nn-1x128x784", 1.15),
+        ("matmul-f32-nn-16x4096x64", 1.15),
+        ("matmul-f32-nn-1023x1021x1025", 1.0),
+        ("matmul-f32-tn-128x10x128", 1.0),
+        ("matmul-f32-tt-97x101x89", 1.0),
+        ("matmul-f32-nt-1x128x784", 0.9),
+        ("matmul-f64-nt-1x128x784", 0.9),
+        ("matmul-f64-nn-4096x16x64", 1.0),
+        ("matmul-f64-tt-128x10x128", 0.9),
+        ("bmm-f32-nn-64x32x32x32", 1.5),
+        ("bmm-f32-nn-8x128x128x128", 1.1),
+    ],
+)
+def test_bars_of_products(name, bar):
+    assert {CASES[name].bar_against(peer) for peer in ("numpy", "torch")} == {bar}
+    assert {"fastnn", "numpy", "torch"} == CASES[name].sides.keys()
+
+
+def test_products():
+    sizes = 15 * 4 - 2  # of a single row, whose transpose lies alike, two layouts are left out
+    assert sum(name.startswith("matmul-f32-") for name in CASES) == sizes
+    assert sum(name.startswith("matmul-f64-") for name in CASES) == sizes
+    assert CASES["matmul-f32-nn-32x128x784"].flops == 2 * 32 * 128 * 784
+    assert CASES["bmm-f64-nn-8x128x128x128"].flops == 2 * 8 * 128**3
+    assert CASES["bmm-f64-nn-8x128x128x128"].dtype == "float64"
+    assert [name for name, case in CASES.items() if case.share] == ["matmul-f32-nn-1024"]
+    assert CASES["call-dot-4"].bar_against("numpy") == 3
+    assert [CASES["call-matmul-4"].bar_against(peer) for peer in ("numpy", "torch")] == [5, 6]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layout", matmul.LAYOUTS)
+@pytest.mark.parametrize("size", [matmul.Size(5, 3, 7), matmul.Size(1, 4, 2), matmul.Size(5, 3, 7, batch=2)])
+def test_sides_of_products_agree(size, layout, dtype):
+    a, b, c = matmul.operands(size, dtype, layout, 1)
+    assert a.shape[-2:] == (size.rows, size.k)
+    assert b.shape[-2:] == (size.k, size.columns)
+    assert a.dtype == b.dtype == c.dtype == dtype
+    for array, which in ((a, layout[0]), (b, layout[1])):
+        assert (array.swapaxes(-1, -2) if which == "t" else array).flags.c_contiguous
+    case = matmul.case("x", size, dtype, layout)
+    for name in IN_PROCESS & case.sides.keys():
+        work = case.sides[name].setup(1)
+        assert work.run().shape == c.shape
+        result = work.verify()["c"]
+        assert result.dtype == dtype
+        np.testing.assert_allclose(result, a @ b, case.rtol, case.atol)
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_the_dense_layer(backward):
+    case = CASES[f"linear-relu-{'backward' if backward else 'forward'}"]
+    x, w, b, dy = (array.astype(np.float64) for array in linear.problem(1))
+    y = np.maximum(x @ w.T + b, 0)
+    dy = np.where(y > 0, dy, 0)
+    expected = {"y": y} | ({"dx": dy @ w, "dw": dy.T @ x, "db": dy.sum(0)} if backward else {})
+    for name in IN_PROCESS & case.sides.keys():
+        work = case.sides[name].setup(1)
+        assert work.run().requires_grad is backward
+        found = work.verify()
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            np.testing.assert_allclose(found[key], value, case.rtol, case.atol)
+
+
+def test_an_activation_that_is_not_there_is_left_out(monkeypatch):
+    monkeypatch.delattr("fastnn.nn.functional.gelu", raising=False)
+    with pytest.raises(Unavailable, match=r"fastnn\.nn\.functional has no gelu"):
+        CASES["linear-gelu-forward"].sides["fastnn"].setup(0)
 
 
 def test_the_numpy_step_follows_finite_differences():

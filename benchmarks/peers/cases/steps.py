@@ -137,8 +137,7 @@ def _case(sizes: tuple[int, ...], batch: int, bar: float) -> Case:
             "numpy": numpy_side(partial(_numpy, sizes, batch)),
             "torch": torch_side(partial(_torch, sizes, batch)),
         },
-        bar=bar,
-        judged=("torch",),
+        bar={"torch": bar},
         # Forward, and both gradients but that of the input: the products alone.
         flops=3 * products - first,
         # Adam divides by the gradient's size: where a gradient is as small as its rounding, the update is free.

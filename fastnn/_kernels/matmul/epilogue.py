@@ -55,7 +55,9 @@ def finish(dtype: str, steps: tuple[str, ...]) -> Any:
                 at = [select(a, s, p) for a, s, p in zip(aside, stages, here, strict=True)]
                 target = c + i * c_row + j.now * size
 
-                def body(index: Any, mask: Any | None, count: int, target: Value = target, at: list[Value] = at) -> None:
+                def body(
+                    index: Any, mask: Any | None, count: int, target: Value = target, at: list[Value] = at
+                ) -> None:
                     lanes = Lanes(code.builder, dtype, count)
                     own = lanes.pointer(target.value, index)
                     others = [lanes.pointer(p.value, index) for p in at]

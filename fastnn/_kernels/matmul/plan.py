@@ -160,9 +160,7 @@ class _Planner:
                 part = _part(a, 1, k0, k1)
                 self._multiply(part, panels, own, steps if k1 == k else (), ready=True, first=k0 == 0)
 
-    def _multiply(
-        self, a: Array, b: Array, c: Array, steps: Sequence[Step], *, ready: bool, first: bool
-    ) -> None:
+    def _multiply(self, a: Array, b: Array, c: Array, steps: Sequence[Step], *, ready: bool, first: bool) -> None:
         """Append the phase that multiplies; the parts of a sum over k but the first start from c.
 
         `ready` says that b lies in panels.

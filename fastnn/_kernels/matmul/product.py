@@ -203,16 +203,25 @@ class _Product:
             with code.when(args[Word.PACK_B].compare("!=", PACK_NONE) & args[Word.PACK_B].compare("!=", PACKED)):
                 to = self.scratch + PANELS_AT
                 given = (column_b.now, step_b.now, column1 - column0, length)
-                self.pack.panels(
-                    args[Word.PACK_B], to, panel, panel * length * self.size, block_b.now, *given
-                )
+                self.pack.panels(args[Word.PACK_B], to, panel, panel * length * self.size, block_b.now, *given)
                 block_b.now, step_b.now, column_b.now = to, panel * self.size, length * self.size
             s0 = code.local(strip0)
             with code.while_(lambda: s0.now.compare("<", strip1)):
                 s1 = smaller(strip1, s0.now + args[Word.GROUP_STRIPS])
                 block_a = a + k0.now * args[Word.A_STEP]
                 self._group_of_strips(
-                    block_a, block_b.now, column_b.now, step_b.now, c, operands, s0.now, s1, column0, column1, k0.now, length
+                    block_a,
+                    block_b.now,
+                    column_b.now,
+                    step_b.now,
+                    c,
+                    operands,
+                    s0.now,
+                    s1,
+                    column0,
+                    column1,
+                    k0.now,
+                    length,
                 )
                 s0.now = s1
             k0.now = k0.now + length
@@ -226,7 +235,11 @@ class _Product:
         code, args, panel = self.code, self.args, self.panel
         row0 = self._first_row(strip0)
         last = (k0 + length).compare(">=", args[Word.K])
-        first_a, row, step = code.local(a + row0 * args[Word.A_ROW]), code.local(args[Word.A_ROW]), code.local(args[Word.A_STEP])
+        first_a, row, step = (
+            code.local(a + row0 * args[Word.A_ROW]),
+            code.local(args[Word.A_ROW]),
+            code.local(args[Word.A_STEP]),
+        )
         strip = code.local(0)
         with code.when(args[Word.PACK_A].compare("!=", PACK_NONE)):
             place = code.local(self.scratch + STRIPS_AT)
@@ -330,7 +343,19 @@ class _Product:
         alone = (code.number(1), code.number(0))
         if self.tiles.masks:
             self._tile(
-                number, *given, b, group.b_step, place, c_row, last, group.old, group.kind, at_e, e_row, following, *alone
+                number,
+                *given,
+                b,
+                group.b_step,
+                place,
+                c_row,
+                last,
+                group.old,
+                group.kind,
+                at_e,
+                e_row,
+                following,
+                *alone,
             )
             return used
         partial = last.compare("<", lanes)
@@ -348,9 +373,7 @@ class _Product:
                 self._finish(group.operands, c, row, h, column, used)
         return used
 
-    def _finish(
-        self, operands: list[Value], c: Value, row: Value, rows: Value, column: Value, columns: Value
-    ) -> None:
+    def _finish(self, operands: list[Value], c: Value, row: Value, rows: Value, column: Value, columns: Value) -> None:
         """Call the epilogue's kernel for some rows and columns of C, whose first row lies at `c`."""
         code, args = self.code, self.args
         words = code.words(self.scratch + EPILOGUE_AT)
@@ -396,4 +419,3 @@ def _tile_table(module: ir.Module, size: int, tiles: Tiles) -> ir.GlobalVariable
     variable.global_constant = True
     variable.initializer = ir.Constant(kind, slots)
     return variable
-

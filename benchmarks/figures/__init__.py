@@ -1,0 +1,1 @@
+"""The figures of the documentation: measured and drawn by a module each."""

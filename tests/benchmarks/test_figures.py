@@ -1,0 +1,72 @@
+import json
+
+import pytest
+
+from benchmarks.figures import matmul
+from benchmarks.peers.case import Case
+
+
+def test_the_grid():
+    assert matmul.SIZES[0] == 8
+    assert matmul.SIZES[-1] == 4096
+    assert matmul.SIZES[::2] == [2**i for i in range(3, 13)]
+    cases = {case.name: case for case in matmul.CASES}
+    assert len(cases) == len(matmul.SHAPES) * len(matmul.SIZES)
+    assert cases["square-724"].flops == 2 * 724**3
+    assert cases["tall-4096"].flops == 2 * 4096 * 64 * 64
+    assert cases["flat-4096"].flops == 2 * 64 * 4096 * 4096
+    assert all(isinstance(case, Case) and case.sides.keys() == matmul.LIBRARIES.keys() for case in cases.values())
+
+
+def test_a_small_figure(tmp_path):
+    path = tmp_path / "new" / "figure.svg"
+    quick = ["--pairs", "1", "--blocks", "1", "--seconds", "0.001", "--threads", "1", "--libraries", "fastnn,numpy"]
+    matmul.main(["--out", str(path), "--largest", "8", *quick])
+    numbers = json.loads(path.with_suffix(".json").read_text())
+    assert {(p["shape"], p["n"], p["threads"], p["library"]) for p in numbers["points"]} == {
+        (shape, 8, 1, library) for shape in ("square", "tall", "flat") for library in ("fastnn", "numpy")
+    }
+    assert all(0 < p["quartiles"][0] <= p["gflops"] <= p["quartiles"][1] for p in numbers["points"])
+    assert numbers["peak_of_one_thread"] > 0
+    assert numbers["versions"].keys() == {"fastnn", "numpy"}
+    first = path.read_bytes()
+    matmul.main(["--out", str(path), "--redraw"])
+    assert path.read_bytes() == first
+
+
+def test_what_is_drawn():
+    """A line for each library that was measured, in every panel, and the roof of that many threads."""
+    points = [
+        {"shape": shape, "n": n, "threads": threads, "library": library, "gflops": threads * speed + n}
+        for shape in matmul.SHAPES
+        for n in (8, 11, 16)
+        for threads in (1, 4)
+        for library, speed in {"fastnn": 50.0, "torch": 25.0}.items()
+    ]
+    figure = matmul.compose({"peak_of_one_thread": 100.0, "points": points})
+    assert len(figure.axes) == 6
+    for axes, threads in zip(figure.axes, (1, 1, 1, 4, 4, 4), strict=True):
+        roof, torch, fastnn = axes.get_lines()
+        assert set(roof.get_ydata()) == {100.0 * threads}
+        for line, speed, label in ((torch, 25.0, "PyTorch"), (fastnn, 50.0, "fastnn")):
+            assert line.get_label() == label
+            assert list(line.get_xdata()) == [8, 11, 16]
+            assert list(line.get_ydata()) == [threads * speed + n for n in (8, 11, 16)]
+        assert axes.get_xscale() == "log"
+        assert axes.get_ylim()[0] == 0
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["fastnn", "PyTorch", "FMA peak, measured"]
+    assert len(matmul.compose({"peak_of_one_thread": None, "points": points}).axes[0].get_lines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (["--libraries", "fastnn,blas"], "takes fastnn, numpy, torch, got 'blas'"),
+        (["--largest", "7"], "--largest at least 8"),
+        (["--threads", "0"], "must be positive"),
+    ],
+)
+def test_bad_options(given, text, capsys):
+    with pytest.raises(SystemExit):
+        matmul.main(given)
+    assert text in capsys.readouterr().err
