@@ -139,7 +139,10 @@ def _symbolic(arrays: Iterable[np.ndarray | None]) -> list[Array | None]:
 
 def kernels_of(phases: Iterable[Phase]) -> list[Phase | Routine]:
     """What has a kernel: the phases, and the routines among their arguments."""
-    return [x for phase in phases for x in (phase, *(arg for arg in phase.args if isinstance(arg, Routine)))]
+    found: list[Phase | Routine] = []
+    for phase in phases:
+        found += [phase, *(arg for arg in phase.args if isinstance(arg, Routine))]
+    return found
 
 
 def _resolve(phases: Sequence[Phase]) -> Callable[[Phase | Routine], int]:

@@ -124,7 +124,8 @@ def test_bits_do_not_depend_on_the_rest_of_the_batch(dtype, shape):
         c = multiply(a, b)
         for rows in (slice(0, 1), slice(m // 2, m // 2 + 1), slice(1, m), slice(0, m // 2 + 1)):
             np.testing.assert_array_equal(multiply(a[rows], b), c[rows])
-        for columns in (slice(0, 1), slice(n // 2, n), slice(0, min(n, 7))):
+        # a single column is summed in lanes
+        for columns in (slice(0, 2), slice(n // 2, n), slice(0, min(n, 7))):
             np.testing.assert_array_equal(multiply(a, b[:, columns]), c[:, columns])
 
 
@@ -139,18 +140,71 @@ def test_bits_do_not_depend_on_blocks_packing_or_the_order_of_chunks(monkeypatch
     execution = Execution(low, [a, b])
     execution.run(1, backwards=True)
     np.testing.assert_array_equal(execution[c], expected)
-    for rows, columns, block, stretch, pack_a, packing in itertools.product(
-        (7, 48, 150), (96, 384), (16, 333, 560), (48, 384), (0, 1), ("none", "here", "first")
+    monkeypatch.setattr(table, "cheapest", preferring())
+    for how_b, how_a, strips, columns, block, group in itertools.product(
+        (table.PACK_NONE, table.PACK_BESIDE, table.PACKED),
+        (table.PACK_NONE, table.PACK_ALONG),
+        (1, 8, 1000),
+        (96, 384),
+        (16, 333, 560),
+        (48, 384),
     ):
-        cut = table.Cut(rows, columns, block, stretch, pack_a, packing == "here")
-        monkeypatch.setattr(table, "cut", lambda *_, cut=cut: cut)
-        monkeypatch.setattr(table, "pack_first", lambda *_, packing=packing: packing == "first")
+        monkeypatch.setattr(table, "cheapest", preferring(how_b, how_a))
+        monkeypatch.setattr(table, "row_chunk", lambda *_, chunk=(strips, columns): chunk)
+        monkeypatch.setattr(table, "chunk", lambda *_, chunk=(strips, columns): chunk)
+
+        def blocks(m, k, most, panel, *_, block=block, how_a=how_a, how_b=how_b, group=group):
+            # panels that a chunk packs fit its scratch; what is read as it lies is gone through panel by panel
+            length = min(block, 300) if how_b == table.PACK_BESIDE else block
+            return table.Blocks(length, 3 if how_a else 1 << 40, max(1, group // panel) * panel if how_b else panel)
+
+        monkeypatch.setattr(table, "blocks", blocks)
         np.testing.assert_array_equal(multiply(a, b), expected)
+
+
+def preferring(*wanted):
+    """In place of `table.cheapest`: the first way with one of the given values, where there is one."""
+
+    def choose(ways):
+        liked = [way for way in ways if not isinstance(way.value, table.Tile) and way.value in wanted]
+        return min(liked or ways, key=lambda way: way.nanoseconds)
+
+    return choose
+
+
+def test_bits_do_not_depend_on_the_tile(monkeypatch):
+    rng = np.random.default_rng(5)
+    a, b = operand(rng, 61, 300, "C", "float32"), operand(rng, 300, 150, "C", "float32")
+    expected = chain(a, b)
     target = cpu.target()
-    for vectors, heights in table.Tiles(target.vector_bytes, target.registers).heights.items():
-        monkeypatch.setattr(table.Tiles, "choose", lambda *_, choice=(heights[-1], vectors): choice)
-        monkeypatch.setattr(table, "cut", lambda *_: table.Cut(50, 384, 333, 384, 0))
-        np.testing.assert_array_equal(multiply(a, b), expected)
+    lanes = target.vector_bytes // 4
+    tiles = table.Tiles(target.vector_bytes, target.registers)
+    seen = set()
+    for rows, vectors in tiles.shapes():
+        tile = table.Tile(vectors, 1, rows, 0)
+        monkeypatch.setattr(table.Tiles, "ways", lambda *_, tile=tile: [table.Way("", 1.0, "", tile)])
+        np.testing.assert_array_equal(multiply(a[:rows], b), expected[:rows])
+        np.testing.assert_array_equal(multiply(a[:rows], b[:, : vectors * lanes]), expected[:rows, : vectors * lanes])
+        seen.add((rows, vectors))
+    assert len(seen) >= 15
+
+
+def test_every_way_to_serve_a_product_is_weighed():
+    tiles = table.Tiles(32, 16)
+    names = [way.name for way in tiles.ways(100, 100, 100, 8)]
+    assert "6 x 2" in names
+    assert table.cheapest(tiles.ways(1, 512, 100, 8)).value.vectors == 8
+    assert table.cheapest(tiles.ways(3, 512, 100, 8)).value == table.Tile(3, 1, 3, 0)
+    assert table.cheapest(tiles.ways(64, 64, 64, 8)).value == table.Tile(2, 11, 5, 9)
+    wide = table.Tiles(64, 32)
+    assert table.cheapest(wide.ways(1024, 1024, 1024, 16)).value.vectors == 3
+    assert table.cheapest(wide.ways(1024, 32, 1024, 16)).value == table.Tile(2, 86, 11, 78)
+    for m, n, k in itertools.product((1, 2, 3, 5, 7, 11, 13, 100), (1, 7, 8, 17, 100, 1000), (0, 1, 100)):
+        for lanes, these in ((8, tiles), (4, tiles), (16, wide), (8, wide), (4, table.Tiles(16, 32))):
+            for way in these.ways(m, n, k, lanes):
+                tile = way.value
+                assert tile.strips * tile.height + tile.tall == m
+                assert tile.most in these.heights[tile.vectors]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -183,7 +237,9 @@ def test_epilogues(dtype, order, shape):
     for gate in gates:
         np.testing.assert_array_equal(fused(gate, name="gate"), np.where(gate <= 0, 0, plain))
     added = fused(accumulate=True)
-    if k * m * n < 30_000 or dtype == "float32":
+    if n == 1:  # summed in lanes, then added
+        np.testing.assert_array_equal(added, start + plain)
+    elif k * m * n < 30_000 or dtype == "float32":
         np.testing.assert_array_equal(added, chain(a, b, start))
     np.testing.assert_array_equal(fused(biases[0], accumulate=True, activation="relu"), relu(added + biases[0]))
 

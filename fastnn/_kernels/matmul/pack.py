@@ -24,8 +24,6 @@ from fastnn._kernels.vector import I64, Value, loop, select
 
 # How many k ahead rows of B are asked for while they are copied.
 PREFETCH = 8
-# Vectors of a panel for which copies are unrolled.
-KNOWN = (2, 3)
 CACHE_LINE = 64
 
 
@@ -64,7 +62,8 @@ class Packer:
 
     def strip(self, to: Value, to_step: Value, source: Value, line: Value, step: Value, lines: Value, k: Value) -> None:
         """Lines that lie side by side: for each k, copy `lines` elements; the rest of the last vector is
-        zero, or not written where stores are masked."""
+        zero, or not written where stores are masked.
+        """
         self._call("strip", self._strip, to, to_step, source, step, lines, k)
 
     def transposed_strip(
@@ -117,7 +116,7 @@ class Packer:
         with code.when(beside):
             row = panel * size
             # a number of vectors that is known leaves no loop over them
-            for known in (*KNOWN, 0):
+            for known in (2, 3, 0):
                 fits = vectors.compare("==", known) if known else vectors.compare("!=", 2) & vectors.compare("!=", 3)
                 with code.when(fits):
                     first, place = code.local(to), code.local(source)
@@ -126,22 +125,23 @@ class Packer:
                         ahead = v.pointer((place.now + step * PREFETCH).value)
                         with loop(code.builder, I64(0), (lines * size).value, CACHE_LINE) as offset:
                             v.prefetch(v.at(ahead, offset))
-                        target, at = code.local(first.now), code.local(place.now)
+                        write, read = code.local(first.now), code.local(place.now)
                         with code.range(0, count):
                             if known:
-                                loaded = [v.load(v.pointer((at.now + q * width).value)) for q in range(known)]
+                                loaded = [v.load(v.pointer((read.now + q * width).value)) for q in range(known)]
                                 for q, vector in enumerate(loaded):
-                                    v.store(vector, v.pointer((target.now + q * width).value))
+                                    v.store(vector, v.pointer((write.now + q * width).value))
                             else:
-                                with code.range(0, vectors) as q:
-                                    vector = v.load(v.pointer((at.now + q * width).value))
-                                    v.store(vector, v.pointer((target.now + q * width).value))
-                            at.now, target.now = at.now + row, target.now + behind
+                                with code.range(0, vectors) as at:
+                                    vector = v.load(v.pointer((read.now + at * width).value))
+                                    v.store(vector, v.pointer((write.now + at * width).value))
+                            read.now, write.now = read.now + row, write.now + behind
                         first.now, place.now = first.now + row, place.now + step
         j = code.local(select(beside, whole, code.number(0)))
         with code.while_(lambda: j.now.compare("<", lines)):
-            target, place = to + (j.now // panel) * behind, source + j.now * line
-            self.packed(how, target, panel * size, place, line, step, smaller(lines - j.now, panel), k)
+            some = smaller(lines - j.now, panel)
+            target = to + (j.now // panel) * behind
+            self.packed(how, target, panel * size, source + j.now * line, line, step, some, k)
             j.now = j.now + panel
 
     def _transposed(

@@ -13,8 +13,19 @@ from typing import NamedTuple
 
 from fastnn._kernels.matmul import table
 from fastnn._kernels.matmul.layout import EPILOGUE_CELLS, EPILOGUE_OPERANDS
-from fastnn._kernels.matmul.table import Tiles
-from fastnn.ops.lowering import MAX_CHUNKS, Array, Cell, Lowering, Operand, Routine, join_axes, reads, updates, writes
+from fastnn._kernels.matmul.table import Blocks, Tile, Tiles, Way
+from fastnn.ops.lowering import (
+    MAX_CHUNKS,
+    Array,
+    Candidate,
+    Cell,
+    Lowering,
+    Routine,
+    join_axes,
+    reads,
+    updates,
+    writes,
+)
 
 
 class Step(NamedTuple):
@@ -24,7 +35,7 @@ class Step(NamedTuple):
     ----------
     name : a row of the elementwise table (``"add"``, ``"relu"``, ``"gelu_backward"``), applied to what is there; or
         ``"keep"``, which writes it to the operand.
-    operands : what the row takes besides, each (\\*batch, M, N) with any strides; a row of zeros among them repeats.
+    operands : what the row takes besides, each (..., M, N) with any strides; a row of zeros among them repeats.
     cells : hyper-parameters that the row takes.
     """
 
@@ -50,12 +61,12 @@ def product(
     Parameters
     ----------
     low : the lowering that collects the phases.
-    a, b, c : symbolic arrays (\\*batch, M, K), (\\*batch, K, N) and (\\*batch, M, N) of one dtype, float32 or float64.
+    a, b, c : symbolic arrays (..., M, K), (..., K, N) and (..., M, N) of one dtype, float32 or float64.
         a and b have any strides (0 along axes of the batch that repeat); c has unit stride along one of its last two
         axes and shares no memory with a or b.
     bias : (N,), added to every row after the sum over k.
     activation : a function of the elementwise table, applied after the bias.
-    gate : an array (\\*batch, M, N) of any strides; the result is zero wherever it is not positive.
+    gate : an array (..., M, N) of any strides; the result is zero wherever it is not positive.
     then : further steps, in order, after these.
     accumulate : start from what c holds.
 
@@ -138,17 +149,20 @@ class _Planner:
         self.tiles = Tiles(target.vector_bytes, target.registers)
 
     def append(self, a: Array, b: Array, c: Array) -> None:
-        """Append the phases, with A packed part by part where that pays: the workspace is bounded whatever its size."""
+        """Append the phases; where B is packed before, part by part, so that the workspace is bounded."""
         (m, k), n, size = a.shape[-2:], b.shape[-1], c.itemsize
         self.lanes = self.tiles.width // size
-        most, self.vectors = self.tiles.choose(m, n, self.lanes)
-        self.panel = self.vectors * self.lanes
-        self.strips = -(-m // most)
-        self.height, self.tall = divmod(m, self.strips)
-        self.most = self.height + (self.tall > 0)
-        self.step = self.most if self.tiles.masks else -(-self.most // self.lanes) * self.lanes
-        if k == 0 or a.ndim > 2 or not table.panels_first(m, n, k):
-            self._multiply(a, b, c, self.steps, ready=False, first=True)
+        way = self._choose("tile (rows x vectors)", self.tiles.ways(m, n, k, self.lanes))
+        self.tile: Tile = way.value
+        self.nanoseconds = way.nanoseconds / (k + 12)  # for each k
+        self.panel = self.tile.vectors * self.lanes
+        if self.dots:
+            ways = [Way("summed in lanes", 0.0, "one column: every element is a dot product", table.DOTS)]
+        else:
+            ways = table.b_ways(m, n, k, size, b.strides[-2:], batched=a.ndim > 2)
+        pack_b = self._choose("reading of B", ways).value
+        if pack_b != table.PACKED:
+            self._multiply(a, b, c, self.steps, pack_b, first=True)
             return
         columns = table.panels_columns(n, self.panel, size)
         for j in range(0, n, columns):
@@ -158,42 +172,49 @@ class _Planner:
             for k0, k1 in table.panels_parts(k, min(n, columns), size):
                 panels = self._panels(_part(side, 0, k0, k1))
                 part = _part(a, 1, k0, k1)
-                self._multiply(part, panels, own, steps if k1 == k else (), ready=True, first=k0 == 0)
+                self._multiply(part, panels, own, steps if k1 == k else (), pack_b, first=k0 == 0)
 
-    def _multiply(self, a: Array, b: Array, c: Array, steps: Sequence[Step], *, ready: bool, first: bool) -> None:
-        """Append the phase that multiplies; the parts of a sum over k but the first start from c.
+    def _choose(self, what: str, ways: Sequence[Way]) -> Way:
+        """The cheapest way; leaves a note of all of them where that is wanted."""
+        taken = table.cheapest(ways)
+        if self.low.explaining:
+            self.low.consider(what, [Candidate(w.name, w.nanoseconds, w is taken, w.why) for w in ways])
+        return taken
 
-        `ready` says that b lies in panels.
-        """
+    def _multiply(self, a: Array, b: Array, c: Array, steps: Sequence[Step], pack_b: int, *, first: bool) -> None:
+        """Append the phase that multiplies; the parts of a sum over k but the first start from c."""
         (m, k), n, size = a.shape[-2:], b.shape[-1], c.itemsize
         operands = [x for s in steps for x in s.operands]
         axes = c.ndim - 2
         batch, strides = join_axes(c.shape[:-2], [x.strides[:axes] for x in (a, b, c, *operands)])
         count = math.prod(c.shape[:-2])
-        each = table.work(m, n, k, self.lanes)
-        pack_a = table.pack_a(m, n, k, size, self.panel, a.strides[-2:], ready)
-        if self.dots:
-            pack_b = table.DOTS
+        each = self.nanoseconds * (k + 12) + 50
+        tile = self.tile
+        step = (tile.most if self.tiles.masks else -(-tile.most // self.lanes) * self.lanes) * size
+        pack_a = table.PACK_NONE
+        if pack_b < table.ROW_BESIDE and k > 0:
+            pack_a = self._choose("reading of A", table.a_ways(m, n, k, size, a.strides[-2:])).value
+        blocks = table.blocks(m, k, tile.most, self.panel, size, step, pack_a, pack_b)
+        widest = n + self.panel
+        if pack_b == table.PACKED:
+            chunk_strips, chunk_columns = table.row_chunk(n, self.panel, tile)
         else:
-            pack_b = table.PACKED if ready else table.pack_b(m, n, size, b.strides[-2:])
-        blocks = table.blocks(m, k, self.most, self.panel, size, self.step * size, pack_a, pack_b)
-        if ready:
-            most = n
-            chunk_strips, chunk_columns = table.row_chunk(m, n, self.panel, self.most, self.strips)
-        else:
-            # panels that a chunk packs must fit its scratch; a batch is cut into its products, these where they are few
-            most = table.PANELS_ROOM // (blocks.k * size) if 0 < pack_b < table.PACKED else n + self.panel
+            packs = pack_b in (table.PACK_BESIDE, table.PACK_ALONG, table.PACK_ANY)
+            if packs:  # the panels of a chunk must fit its scratch
+                widest = max(1, table.PANELS_ROOM // (blocks.k * size * self.panel)) * self.panel
+            # a batch is cut into its products, and these where they are few
             own = each if count == 1 else min(each, count * each / min(count, table.ENOUGH_CHUNKS))
-            chunk_strips, chunk_columns = table.chunk(m, n, self.panel, self.most, most, own, pack_b != table.PACK_NONE)
-        down, across = -(-self.strips // chunk_strips), -(-n // chunk_columns)
+            chunk_strips, chunk_columns = table.chunk(m, n, k, self.panel, tile, widest, own, packs)
+        down, across = -(-tile.strips // chunk_strips), -(-n // chunk_columns)
         items = 1
         if down * across == 1 and count > 1:
             items = -(-count // min(count, table.chunks_wanted(count * each)))
         if -(-count // items) * down * across > MAX_CHUNKS:
             # so large a batch needs no cut inside a product
-            chunk_strips, down = self.strips, 1
+            chunk_strips, down = tile.strips, 1
             items = -(-count * across // MAX_CHUNKS)
         chunks = -(-count // items) * down * across
+        self._note_chunks(blocks, chunk_strips, chunk_columns, items)
         kind, finish = self._epilogue(steps, c, n, tiles=pack_b < table.ROW_BESIDE)
         padding = EPILOGUE_OPERANDS - len(operands)
         cells: list[Cell | int] = [x for s in steps for x in s.cells]
@@ -218,9 +239,9 @@ class _Planner:
                 *[0] * (EPILOGUE_CELLS - len(cells)),
                 int(starts_from_c),
                 *(chunks, down, across, chunk_strips, chunk_columns, items, count),
-                *(self.strips, self.height, self.tall, self.vectors),
-                *(blocks.k, pack_a, pack_b, self.step * size, blocks.strips, blocks.columns),
-                max(1, most // chunk_columns),
+                *(tile.strips, tile.height, tile.tall, tile.vectors),
+                *(blocks.k, pack_a, pack_b, step, blocks.strips, blocks.columns),
+                max(1, widest // chunk_columns),
                 len(batch),
                 *batch,
                 *(step * size for own_steps in strides for step in own_steps),
@@ -229,11 +250,20 @@ class _Planner:
             chunks=chunks,
             work=count * each,
             # of strips that are all alike, chunks of whole rows are blocks of C
-            block=self.height * chunk_strips * n if count == across == 1 and not self.tall and c.contiguous else 0,
+            block=tile.height * chunk_strips * n if count == across == 1 and not tile.tall and c.contiguous else 0,
+            flops=2.0 * count * m * n * k,
             dtype=c.dtype,
             width=self.tiles.width,
             registers=self.tiles.registers,
         )
+
+    def _note_chunks(self, blocks: Blocks, strips: int, columns: int, items: int) -> None:
+        """Say how a product is cut, where that is wanted."""
+        if not self.low.explaining:
+            return
+        what = f"{items} products of the batch" if items > 1 else f"{strips} strips, {columns} columns"
+        several = f", {blocks.strips} strips packed" if blocks.strips < 1 << 30 else ""
+        self.low.note(f"a chunk: {what}; at a time: {blocks.k} of k, {blocks.columns} columns{several}")
 
     def _epilogue(
         self, steps: Sequence[Step], c: Array, n: int, *, tiles: bool
@@ -261,7 +291,7 @@ class _Planner:
         size = b.itemsize
         count = -(-n // self.panel)
         space = self.low.temporary((count * k * self.panel,), b.dtype)
-        work = k * n * size * table.PACK_NS_A_BYTE
+        work = k * n * (table.PACK_NS + table.MEMORY_NS)
         columns, rows = table.panels_chunk(count, self.panel, k, work)
         self.low.phase(
             "matmul.pack.panels",
@@ -273,6 +303,7 @@ class _Planner:
             ],
             chunks=-(-n // columns) * -(-k // rows),
             work=work,
+            flops=0,
             dtype=b.dtype,
             width=self.tiles.width,
         )

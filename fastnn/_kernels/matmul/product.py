@@ -309,8 +309,8 @@ class _Product:
                 at, after = column.now * size, whole * size
                 following = select(whole.compare("<", group.column1), c.now + after, below + group.column0 * size)
                 self._tile(
-                    number, *given, b.now, group.b_step, c.now + at, c_row, code.number(self.lanes), group.old, group.kind,
-                    e.now + at, args[Word.E_ROW], following, panels, group.b_panel,
+                    number, *given, b.now, group.b_step, c.now + at, c_row, code.number(self.lanes), group.old,
+                    group.kind, e.now + at, args[Word.E_ROW], following, panels, group.b_panel,
                 )  # fmt: skip
                 b.now, column.now = b.now + group.b_panel * panels, whole
             with code.while_(lambda: column.now.compare("<", group.column1)):

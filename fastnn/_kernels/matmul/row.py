@@ -71,7 +71,7 @@ class _Beside(_Row):
 
     def rows(self, p: Value, count: Value, old: Value, *, whole: bool) -> None:
         """Add ROWS_AT_ONCE rows of B (`whole`), or `count` of them, to c (`old`), or make them c."""
-        code, v, size = self.code, self.v, self.v.size
+        code, v = self.code, self.v
         first = self.b + p * self.b_line
         spread = [self.element(p + r) for r in range(ROWS_AT_ONCE)] if whole else []
         offsets = [self.b_line * r for r in range(ROWS_AT_ONCE)] if whole else []
@@ -137,6 +137,7 @@ class _Along(_Row):
 
         def edge_line(r: int) -> ir.Value:
             # columns past the last one repeat it
+            assert left is not None
             number = smaller(left - 1, r) if r else left * 0
             return v.at(v.pointer(pointers[0].now.value), (self.b_line * number).value)
 

@@ -1,12 +1,14 @@
-"""What the matrix product chooses from: tiles for each CPU, epilogues, packings, and how a product is cut up.
+"""What the matrix product chooses from, and what each choice costs: tiles, packings, blocks, chunks.
 
-Pure Python, without Numba: the main process plans with it (`plan.py`), the compile helper generates from it.
+Pure Python, without Numba: the main process plans with it (`plan.py`), the compile helper generates from it. Costs are
+nanoseconds of one thread, from the measurements in docs/decisions/matmul-tiles.md; only their ratios matter. Nothing
+here knows the number of threads, and no choice changes a bit of a result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 # What a tile does before it stores its sums; `tile.py` has the same numbers.
 NONE, BIAS, RELU, BIAS_RELU, GATE = range(5)
@@ -23,13 +25,68 @@ IN_TILE: dict[tuple[str, ...], int] = {
 # Most vectors of a tile.
 WIDEST = 8
 
-# How lines (a tile's rows of A, its columns of B) are packed: not at all; lying side by side; each along k; anyhow; they
-# are packed already; a single row of A is multiplied by them in other ways (`row.py`, `dots.py`).
+# How lines (a tile's rows of A, its columns of B) are packed: not at all; lying side by side; each along k; anyhow;
+# they are packed already; a single row of A is multiplied by them in other ways (`row.py`, `dots.py`).
 PACK_NONE, PACK_BESIDE, PACK_ALONG, PACK_ANY, PACKED, ROW_BESIDE, ROW_ALONG, DOTS = range(8)
 
 # A thread's scratch: the epilogue's arguments, a tile of C at an edge, panels of B, strips of A.
 EPILOGUE_AT, TILE_AT, PANELS_AT, STRIPS_AT = 0, 1 << 10, 16 << 10, 528 << 10
 PANELS_ROOM, STRIPS_ROOM = STRIPS_AT - PANELS_AT, (1 << 20) - STRIPS_AT
+
+# Nanoseconds of a cycle, and of an element's packing (read, turn, write), of its way through memory where a phase of
+# its own packs it, of reading it once more from the second-level cache.
+CYCLE_NS = 0.31
+PACK_NS, MEMORY_NS, READ_NS = 0.25, 0.3, 0.12
+# For each FMA, what operands cost that are read as they lie, instead of aligned and side by side. Of B: rows at any
+# address; rows 512 bytes or 2 KiB apart (or a multiple), which share a few sets of the cache. Of A: rows along k; the
+# same 2 KiB apart; rows side by side, where each k touches a line of the cache of which a strip takes a part; anyhow.
+B_APART_NS, B_512_NS, B_2048_NS = 0.0052, 0.0104, 0.0208
+A_ALONG_NS, A_2048_NS, A_BESIDE_NS, A_ANY_NS = 0.0004, 0.0027, 0.00137, 0.01
+
+# k of a block, roughly: where chunks pack what they need, and where B was packed before.
+BLOCK, READY_BLOCK = 320, 512
+# Panels of B that are packed by a phase of their own take at most about so many bytes: a bounded workspace.
+PANELS_BYTES = 2 << 20
+# Columns of B that some strips of A go past at a time, and the strips that are packed at a time: parts of the cache.
+GROUP_BYTES, STRIPS_BYTES = 128 << 10, 192 << 10
+# Nanoseconds of work in a chunk: of a small product, and of a large one.
+SMALL_CHUNK_NS, LARGE_CHUNK_NS = 16_000, 200_000
+# How many chunks serve up to 16 threads, and how many a large product may have.
+ENOUGH_CHUNKS, MOST_CHUNKS = 16, 64
+
+
+class Way(NamedTuple):
+    """One of the ways to do something: what it is called, what it costs in nanoseconds, what speaks for or against it.
+
+    ``value`` is what the planner goes on with.
+    """
+
+    name: str
+    nanoseconds: float
+    why: str
+    value: Any
+
+
+def cheapest(ways: Sequence[Way]) -> Way:
+    """The way that costs least; the first of equals."""
+    return min(ways, key=lambda way: way.nanoseconds)
+
+
+# -- tiles
+
+
+class Tile(NamedTuple):
+    """A tile and the strips of A that it cuts: `strips` of `height` rows, the first `tall` of them with one more."""
+
+    vectors: int
+    strips: int
+    height: int
+    tall: int
+
+    @property
+    def most(self) -> int:
+        """Most rows of a strip."""
+        return self.height + (self.tall > 0)
 
 
 class Tiles(NamedTuple):
@@ -72,52 +129,48 @@ class Tiles(NamedTuple):
             for rows in heights:
                 yield rows, vectors
 
-    def choose(self, m: int, n: int, lanes: int) -> tuple[int, int]:
-        """Rows and vectors of the tile for a product.
+    def narrower(self, vectors: int, widest: int) -> int:
+        """The vectors of the tile that takes what is left of a row, `vectors` of at most `widest`; as the driver does.
 
-        Few rows take wide tiles, which fill the registers too. Many rows and columns take three vectors on CPUs with
-        32 registers: fewer loads for each FMA, which shows where another hardware thread shares the core
-        (docs/decisions/matmul-tiles.md).
+        Not every number of vectors has tiles.
         """
+        if vectors >= widest:
+            return widest
+        return 2 if vectors == 3 else 4 if vectors > 4 else vectors
+
+    def cycles(self, rows: int, vectors: int) -> float:
+        """Cycles of a tile for each k: two FMAs, two loads, 32 bytes of B in a cycle, or the FMAs' latency of four.
+
+        Every instruction counts a little, which shows where another hardware thread shares the core.
+        """
+        fmas, loads = rows * vectors, rows + vectors
+        return max(fmas / 2, loads / 2, vectors * self.width / 32, 4.0) + 0.02 * (fmas + loads)
+
+    def ways(self, m: int, n: int, k: int, lanes: int) -> list[Way]:
+        """The tiles that can serve a product, and what it costs with each."""
         needed = -(-n // lanes)
-        if self.registers >= 32 and m >= 2 * self.heights[3][-1] and needed >= 6:
-            return self.heights[3][-1], 3
-        height = -(-m // -(-m // self.heights[2][-1]))
-        if self.registers < 32 and needed >= 3 and m in (3, 7):
-            # two vectors would leave tiles of three rows with six sums, which an FMA's latency keeps waiting
-            return 4, 3
-        fitting = [v for v, heights in self.heights.items() if v != 3 and height in heights and v < 2 * needed]
-        vectors = max(fitting, default=1)
-        return self.heights[vectors][-1], vectors
+        found = []
+        for vectors, heights in self.heights.items():
+            strips = -(-m // heights[-1])
+            height, tall = divmod(m, strips)
+            if height < heights[0] or (vectors > needed and vectors > 1):
+                continue
+            if vectors == 3 and self.registers < 32 and m > 7:
+                continue  # as fast as two vectors where these fill the registers, but its rows of C split cache lines
+            rows = [(height, strips - tall), (height + 1, tall)]
+            cost, left = 0.0, needed
+            while left > 0:
+                this = self.narrower(left, vectors)
+                times = left // vectors if this == vectors else 1
+                # each tile begins and ends: about as long as 12 steps of k
+                cost += times * sum(count * (k + 12) * self.cycles(h, this) for h, count in rows if count)
+                left -= times * this
+            words = f"{strips} strips of {height}" + (f" to {height + 1}" if tall else "") + " rows"
+            found.append(Way(f"{heights[-1]} x {vectors}", cost * CYCLE_NS, words, Tile(vectors, strips, height, tall)))
+        return found
 
 
-# Nanoseconds of work in a chunk: of a small product, and of a large one.
-SMALL_CHUNK_NS, LARGE_CHUNK_NS = 16_000, 200_000
-# How many chunks serve up to 16 threads, and how many a large product may have.
-ENOUGH_CHUNKS, MOST_CHUNKS = 16, 64
-# k of a block, roughly: where chunks pack what they need, and where B was packed before.
-BLOCK, READY_BLOCK = 320, 512
-# FMAs of a vector in a nanosecond; nanoseconds of an element's FMA, of reading it again, of packing it.
-VECTOR_FMAS_A_NS = 6.4
-FMA_NS, READ_NS, PACK_NS = 0.02, 0.12, 0.13
-PACK_NS_A_BYTE = 0.06
-# B is packed from this many rows of A on.
-PACKING_ROWS = 48
-# Panels of B that are packed by a phase of their own take at most so many bytes: a bounded workspace, not a copy of B.
-PANELS_BYTES = 2 << 20
-# Columns of B that some strips of A go past at a time, and the strips that are packed at a time: parts of the cache.
-GROUP_BYTES, STRIPS_BYTES = 128 << 10, 192 << 10
-
-
-def work(m: int, n: int, k: int, lanes: int) -> float:
-    """Nanoseconds of a product on one thread, roughly."""
-    return m * -(-n // lanes) * (k / VECTOR_FMAS_A_NS + 1) + 50
-
-
-def chunks_wanted(nanoseconds: float) -> int:
-    """How many chunks a phase of some length should have."""
-    few = min(ENOUGH_CHUNKS, nanoseconds / SMALL_CHUNK_NS)
-    return max(1, int(max(few, min(MOST_CHUNKS, nanoseconds / LARGE_CHUNK_NS))))
+# -- packing
 
 
 def direction(line: int, step: int) -> int:
@@ -125,23 +178,63 @@ def direction(line: int, step: int) -> int:
     return PACK_BESIDE if line == 1 else PACK_ALONG if step == 1 else PACK_ANY
 
 
-def pack_b(m: int, n: int, size: int, strides: tuple[int, ...]) -> int:
-    """How panels of B, of the given strides (k, columns), are packed."""
-    if strides[1] == 1 or n == 1:
-        if m == 1 and n * size > 256:
-            return ROW_BESIDE
-        # rows far apart by a power of two fall into a few sets of the cache
-        apart = abs(strides[0]) * size
-        few = 12 if apart % 2048 == 0 else 24 if apart % 512 == 0 else PACKING_ROWS
-        return PACK_BESIDE if m >= few else PACK_NONE
-    if m == 1 and strides[0] == 1:
-        return ROW_ALONG
-    return direction(strides[1], strides[0])  # no tile reads columns that do not lie side by side
+NAMES = {
+    PACK_NONE: "as it lies",
+    PACK_BESIDE: "packed, lines side by side",
+    PACK_ALONG: "packed, lines along k turned",
+    PACK_ANY: "packed one by one",
+    PACKED: "packed by a phase before",
+}
 
 
-def panels_first(m: int, n: int, k: int) -> bool:
-    """Whether panels of B are packed by a phase before, for all rows of A at once."""
-    return m >= 768 and n >= 512 and k >= 256
+def b_ways(m: int, n: int, k: int, size: int, strides: tuple[int, ...], batched: bool) -> list[Way]:
+    """How B, of the given strides (k, columns), may be read; the value is one of the numbers above."""
+    step, column = strides
+    beside, elements = column == 1 or n == 1, n * k
+    if m == 1 and beside and n * size > 256:
+        return [Way("rows of B added to C", 0.0, "one row reads each element of B once", ROW_BESIDE)]
+    if m == 1 and step == 1 and not beside:
+        return [Way("turned in registers", 0.0, "one row reads each element of B once", ROW_ALONG)]
+    how = PACK_BESIDE if beside else direction(column, step)
+    ways = [
+        Way(
+            f"{NAMES[how]}, by each chunk",
+            elements * PACK_NS + _again(m, n, k, 256),
+            "stays in the caches of a core",
+            how,
+        )
+    ]
+    if beside:
+        apart = abs(step) * size
+        each = B_2048_NS if apart % 2048 == 0 else B_512_NS if apart % 512 == 0 else B_APART_NS
+        why = f"rows lie {apart} bytes apart"
+        ways.insert(0, Way(NAMES[PACK_NONE], m * elements * each + _again(m, n, k, 256), why, PACK_NONE))
+    if not batched and k >= 64 and n >= 64:
+        cost = elements * (PACK_NS + MEMORY_NS) + _again(m, n, k, n)
+        ways.append(Way(NAMES[PACKED], cost, "once for all rows; chunks are rows of C", PACKED))
+    return ways
+
+
+def _again(m: int, n: int, k: int, columns: int) -> float:
+    """What it costs to read A once for each group of some columns."""
+    return m * k * READ_NS * -(-n // columns)
+
+
+def a_ways(m: int, n: int, k: int, size: int, strides: tuple[int, ...]) -> list[Way]:
+    """How A, of the given strides (rows, k), may be read."""
+    how = direction(*strides)
+    apart = max(abs(s) for s in strides) * size
+    far = apart % 2048 == 0 and k * size >= 1024 and m > 1
+    if how == PACK_ANY:
+        each, why = A_ANY_NS, "neither rows nor k lie side by side"
+    elif far:
+        each, why = A_2048_NS, f"{'rows' if how == PACK_ALONG else 'k'} lie {apart} bytes apart"
+    else:
+        each, why = (A_ALONG_NS, "rows lie along k") if how == PACK_ALONG else (A_BESIDE_NS, "rows lie side by side")
+    ways = [Way(NAMES[PACK_NONE], m * n * k * each, why, PACK_NONE)]
+    if m > 1:
+        ways.append(Way(NAMES[how], m * k * (PACK_NS + 0.1), "a group of strips at a time", how))
+    return ways
 
 
 def panels_columns(n: int, panel: int, size: int) -> int:
@@ -157,18 +250,7 @@ def panels_parts(k: int, n: int, size: int) -> list[tuple[int, int]]:
     return [(k0, min(k, k0 + length)) for k0 in range(0, k, length)]
 
 
-def pack_a(m: int, n: int, k: int, size: int, panel: int, strides: tuple[int, ...], ready: bool) -> int:
-    """How strips of A, of the given strides (rows, k), are packed."""
-    how = direction(*strides)
-    if m == 1:
-        return PACK_NONE
-    if how == PACK_ANY:
-        return how if n > panel else PACK_NONE
-    # rows (or columns) a multiple of 2 KiB apart fall into a few sets of the cache
-    far = max(abs(s) for s in strides) * size % 2048 == 0 and k * size >= 1024 and n >= 8 * panel and m >= 32
-    # where the rows lie side by side, each k touches a line of the cache of which a strip takes a part
-    scattered = how == PACK_BESIDE and n >= 16 * panel and m >= 64
-    return how if far or ready or scattered else PACK_NONE
+# -- blocks and chunks
 
 
 class Blocks(NamedTuple):
@@ -179,29 +261,35 @@ class Blocks(NamedTuple):
     columns: int
 
 
-def blocks(m: int, k: int, height: int, panel: int, size: int, step: int, pack_a: int, pack_b: int) -> Blocks:
-    """Choose the blocks; `step` is the distance of one k from the next in a packed strip, in bytes."""
-    count = max(1, round(k / (READY_BLOCK if pack_b == PACKED else BLOCK))) if m > height else 1
+def blocks(m: int, k: int, most: int, panel: int, size: int, step: int, pack_a: int, pack_b: int) -> Blocks:
+    """Choose the blocks; `most` rows of a strip, `step` bytes from one k to the next in a packed strip."""
+    count = max(1, round(k / (READY_BLOCK if pack_b == PACKED else BLOCK))) if m > most else 1
     length = -(-k // count)
     length = max(1, min(length, PANELS_ROOM // (panel * size), STRIPS_BYTES // step if pack_a else length))
     columns = max(1, GROUP_BYTES // (length * panel * size)) * panel if pack_b else panel
     return Blocks(length, max(1, STRIPS_BYTES // (length * step)) if pack_a else 1 << 40, columns)
 
 
-def row_chunk(m: int, n: int, panel: int, height: int, strips: int) -> tuple[int, int]:
+def chunks_wanted(nanoseconds: float) -> int:
+    """How many chunks a phase of some length should have."""
+    few = min(ENOUGH_CHUNKS, nanoseconds / SMALL_CHUNK_NS)
+    return max(1, int(max(few, min(MOST_CHUNKS, nanoseconds / LARGE_CHUNK_NS))))
+
+
+def row_chunk(n: int, panel: int, tile: Tile) -> tuple[int, int]:
     """Strips and columns of a chunk where B is packed already: a few rows of C, whose pages stay at hand."""
-    some = max(1, -(-48 // height))
-    if -(-strips // some) >= ENOUGH_CHUNKS:
-        return some, -(-n // panel) * panel
-    panels = -(-n // panel)
-    return some, -(-panels // -(-ENOUGH_CHUNKS // -(-strips // some))) * panel
+    some = max(1, -(-48 // tile.most))
+    down, panels = -(-tile.strips // some), -(-n // panel)
+    return some, -(-panels // max(1, -(-ENOUGH_CHUNKS // down))) * panel
 
 
-def chunk(m: int, n: int, panel: int, height: int, most: int, nanoseconds: float, packs: bool) -> tuple[int, int]:
-    """Strips and columns of a chunk; at most `most` columns. `packs`: each chunk packs its panels of B."""
+def chunk(
+    m: int, n: int, k: int, panel: int, tile: Tile, widest: int, nanoseconds: float, packs: bool
+) -> tuple[int, int]:
+    """Strips and columns of a chunk, at most `widest` columns. `packs`: each chunk packs its panels of B."""
     wanted = chunks_wanted(nanoseconds)
-    panels, strips = -(-n // panel), -(-m // height)
-    least = -(-panels * panel // most)
+    panels, strips = -(-n // panel), tile.strips
+    least = -(-panels * panel // widest)
     best = (float("inf"), 1, 1)
     for across in range(min(panels, least), min(panels, max(wanted, least)) + 1):
         down = min(strips, -(-wanted // across))
@@ -209,8 +297,8 @@ def chunk(m: int, n: int, panel: int, height: int, most: int, nanoseconds: float
         ragged = -(-panels // across) * across / panels * -(-strips // down) * down / strips
         missing = wanted / min(wanted, across * down)
         # A is read once for each column of chunks, B read, and packed, once for each row
-        each = FMA_NS * m * n + READ_NS * m * across + (READ_NS + packs * PACK_NS) * n * down
-        best = min(best, (each * ragged * missing, across, down))
+        again = k * (READ_NS * m * across + (READ_NS + packs * PACK_NS / 2) * n * down)
+        best = min(best, ((nanoseconds + again) * ragged * missing, across, down))
     _, across, down = best
     return -(-strips // down), -(-panels // across) * panel
 

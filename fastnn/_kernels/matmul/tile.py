@@ -50,9 +50,7 @@ class Style(NamedTuple):
     prefetch: int
 
 
-def define_tile(
-    module: ir.Module, size: int, width: int, rows: int, vectors: int, style: Style = Style(True, 4)
-) -> ir.Function:
+def define_tile(module: ir.Module, size: int, width: int, rows: int, vectors: int, style: Style) -> ir.Function:
     """Define (once) the tile of `rows` x `vectors` as an internal function of the module.
 
     Parameters
