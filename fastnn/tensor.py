@@ -437,6 +437,10 @@ class Tensor(TensorBase):
         """``1 / (1 + exp(-self))``."""
         return _op("sigmoid")(self)
 
+    def erf(self) -> Tensor:
+        """The error function."""
+        return _op("erf")(self)
+
     def softmax(self, dim: int) -> Tensor:
         """Softmax along `dim`."""
         return _op("softmax")(self, axis=dim)
@@ -463,12 +467,16 @@ class Tensor(TensorBase):
 
     def relu_(self) -> Tensor:
         """Set negative elements to 0, in place."""
+        return self._map_("relu")
+
+    def _map_(self, name: str) -> Tensor:
+        """Put each element through a function of elements, in place."""
         if is_grad_enabled() and self.requires_grad:
             if self.is_leaf:
                 raise GraphError("a leaf Tensor that requires grad cannot be changed in place; do it under no_grad()")
-            self._become(_op("relu")(self))
+            self._become(_op(name)(self))
         else:
-            _op("relu")(self.array, out=self.array)
+            _op(name)(self.array, out=self.array)
             self._touch()
         return self
 

@@ -10,24 +10,43 @@ import functools
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 _X86 = ("x86_64", "amd64")
 _ARM = ("aarch64", "arm64")
 # LLVM prefers 256-bit vectors on CPUs whose clock fell under 512-bit ones. Our kernels choose their own width, and
 # loops that LLVM vectorises gain from 512 bits: docs/decisions/vector-width.md
 _TUNING = "-prefer-256-bit"
-# For each architecture the names of FASTNN_CPU, widest first: LLVM's CPU, features beyond it, what the host must have.
-_LEVELS: dict[str, dict[str, tuple[str, str, tuple[str, ...]]]] = {
+
+
+class _Level(NamedTuple):
+    """A row of `_LEVELS`: LLVM's CPU and features beyond it, what the host must have, then as in `Target`."""
+
+    name: str
+    features: str
+    needs: tuple[str, ...]
+    vector_bytes: int
+    registers: int
+    fma: bool = True
+
+
+# For each architecture the names of FASTNN_CPU, widest first.
+_LEVELS = {
     "x86": {
-        "avx512": ("x86-64-v4", _TUNING, ("avx512f", "avx512dq", "avx512bw", "avx512vl")),
-        "avx2": ("x86-64-v3", "", ("avx2", "fma")),
-        "generic": ("x86-64", "", ()),
+        "avx512": _Level("x86-64-v4", _TUNING, ("avx512f", "avx512dq", "avx512bw", "avx512vl"), 64, 32),
+        "avx2": _Level("x86-64-v3", "", ("avx2", "fma"), 32, 16),
+        "generic": _Level("x86-64", "", (), 16, 16, fma=False),
     },
-    "arm": {"generic": ("generic", "+neon", ())},
-    "other": {"generic": ("generic", "", ())},
+    "arm": {"generic": _Level("generic", "+neon", (), 16, 32)},
+    "other": {"generic": _Level("generic", "", (), 16, 16)},
 }
+# Whose assembly the tests read, wherever they run.
+_TRIPLES = {"x86": "x86_64-unknown-linux-gnu", "arm": "aarch64-unknown-linux-gnu"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +61,7 @@ class Target:
     vector_bytes : bytes of a vector register.
     registers : number of vector registers.
     fma : whether a fused multiply-add is one instruction.
+    triple : LLVM's name of the platform.
     """
 
     level: str
@@ -50,6 +70,7 @@ class Target:
     vector_bytes: int
     registers: int
     fma: bool
+    triple: str
 
     def lanes(self, dtype: str) -> int:
         """Elements of ``"float32"`` or ``"float64"`` in a vector register."""
@@ -63,8 +84,45 @@ def _architecture() -> str:
     return "x86" if machine in _X86 else "arm" if machine in _ARM else "other"
 
 
-@functools.cache
+def triple() -> str:
+    """LLVM's name of this platform; MCJIT wants ELF objects on Windows."""
+    import llvmlite.binding as llvm
+
+    name: str = llvm.get_process_triple()
+    return name + "-elf" if os.name == "nt" else name
+
+
+_instead: ContextVar[Target | None] = ContextVar("target", default=None)
+
+
 def target() -> Target:
+    """What to plan and to compile for: the process's own target, except inside `targeting`."""
+    return _instead.get() or own()
+
+
+@contextmanager
+def targeting(target: Target) -> Iterator[None]:
+    """Plan and compile for another target, in this thread, while the context lasts.
+
+    Phases that were planned for other vectors run here all the same, for their width is a parameter of their kernels
+    (``dataclasses.replace(cpu.target(), vector_bytes=64, registers=32)``). Kernels for another machine do not:
+    `jit.compile_for` makes them.
+    """
+    token = _instead.set(target)
+    try:
+        yield
+    finally:
+        _instead.reset(token)
+
+
+def known(architecture: str, level: str) -> Target:
+    """The target of a Linux machine, any: architecture ``"x86"`` or ``"arm"``, level as for ``FASTNN_CPU``."""
+    name, features, _, vector_bytes, registers, fma = _LEVELS[architecture][level]
+    return Target(level, name, features, vector_bytes, registers, fma, _TRIPLES[architecture])
+
+
+@functools.cache
+def own() -> Target:
     """The target of this process; ValueError if ``FASTNN_CPU`` names none that this CPU can run."""
     import llvmlite.binding as llvm
 
@@ -74,21 +132,17 @@ def target() -> Target:
         host = llvm.get_host_cpu_features()
     except RuntimeError:  # LLVM cannot tell on this platform
         host = {}
-    able = [level for level, (_, _, needs) in levels.items() if all(host.get(need) for need in needs)]
+    able = [level for level, row in levels.items() if all(host.get(need) for need in row.needs)]
     wanted = os.environ.get("FASTNN_CPU", "").strip().lower() or "native"
     if wanted not in ("native", *able):
         problem = "this CPU cannot run it" if wanted in levels else "no such target"
         raise ValueError(f"FASTNN_CPU={wanted}: {problem}; it takes {', '.join(['native', *able])}")
+    level = able[0] if wanted == "native" else wanted
+    name, features, _, vector_bytes, registers, fma = levels[level]
     if wanted == "native":
-        level = able[0]
         name = llvm.get_host_cpu_name()
         features = llvm.FeatureMap(host).flatten() + ("," + _TUNING if level == "avx512" else "")
-    else:
-        level = wanted
-        name, features, _ = levels[level]
-    vector_bytes = {"avx512": 64, "avx2": 32}.get(level, 16)
-    registers = 32 if level == "avx512" or architecture == "arm" else 16
-    return Target(level, name, features, vector_bytes, registers, level != "generic" or architecture != "x86")
+    return Target(level, name, features, vector_bytes, registers, fma, triple())
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ __all__ = [
     "KernelsUnavailable",
     "NoExecutableMemory",
     "address",
+    "compile_for",
     "compile_here",
     "inline",
     "intrinsic",
@@ -117,10 +118,17 @@ def compile_object(factory: Callable[..., Any], static: Mapping[str, Any], symbo
     ------
     KernelError : the kernel may raise, allocates, or calls something outside (the message names the symbols).
     """
+    return _compiled(factory, static, symbol, alone=alone)[0]
+
+
+def _compiled(
+    factory: Callable[..., Any], static: Mapping[str, Any], symbol: str, *, alone: bool, listing: bool = False
+) -> tuple[bytes, str]:
+    """As `compile_object`, with the assembly where a listing is asked for."""
     label = f"{factory.__module__.removeprefix(PACKAGE + '.')}.{factory.__qualname__}"
     if not getattr(factory, "__fastnn_kernel__", False):
         raise KernelError(f"{label} is not marked with @kernel")
-    code = _emit(factory(**static), symbol, alone)
+    code, assembly = _emit(factory(**static), symbol, alone, listing)
     exported, needed = symbols(code)
     if needed - ALLOWED_SYMBOLS:
         raise KernelError(
@@ -130,11 +138,14 @@ def compile_object(factory: Callable[..., Any], static: Mapping[str, Any], symbo
         )
     if exported != {symbol}:
         raise KernelError(f"kernel {label} exports {sorted(exported)} instead of {symbol} alone")
-    return code
+    return code, assembly
 
 
-def _emit(body: Callable[..., Any], symbol: str, alone: bool) -> bytes:
-    """The one place that touches what Numba keeps to itself (0.63 to 0.68): from a function to its object code."""
+def _emit(body: Callable[..., Any], symbol: str, alone: bool, listing: bool) -> tuple[bytes, str]:
+    """The one place that touches what Numba keeps to itself (0.63 to 0.68): from a function to its object code.
+
+    With `listing` also to its assembly, in which the functions that our generators named keep their names.
+    """
     import llvmlite.binding as llvm
     from numba import types
     from numba.core import ccallback
@@ -143,8 +154,10 @@ def _emit(body: Callable[..., Any], symbol: str, alone: bool) -> bytes:
     from numba.core.registry import cpu_target
 
     target = cpu.target()
-    config: Any = numba_config
-    config.CPU_NAME, config.CPU_FEATURES = target.name, target.features
+    if target == cpu.own():  # for others Numba's own machine stays the host's; what follows does not ask it
+        config: Any = numba_config
+        config.CPU_NAME, config.CPU_FEATURES = target.name, target.features
+    generator = code_generator(target)
     codegen = cpu_target.target_context.codegen()
     if alone:
         # Neither optimise each helper function by itself nor emit code for it: both happen below, for the whole
@@ -165,11 +178,12 @@ def _emit(body: Callable[..., Any], symbol: str, alone: bool) -> bytes:
         entry = module.get_function(result.fndesc.llvm_cfunc_wrapper_name)
         for number, value in enumerate(defined):
             value.linkage = "internal"
-            value.name = f"local{number}"
+            if not (listing and value.name.startswith("fastnn_")):
+                value.name = f"local{number}"
         entry.name = symbol
         entry.linkage = "external"
         make_machine = functools.partial(
-            llvm.Target.from_triple(loader.triple()).create_target_machine,
+            generator.create_target_machine,
             cpu=target.name,
             features=target.features,
             opt=3,
@@ -177,6 +191,8 @@ def _emit(body: Callable[..., Any], symbol: str, alone: bool) -> bytes:
         # Position-independent code in the small model reaches its constants without loading their addresses; Numba's
         # own machine would use the large model.
         machine = make_machine(reloc="pic", codemodel="small")
+        if target != cpu.own():
+            module.triple, module.data_layout = target.triple, str(machine.target_data)
         options = llvm.create_pipeline_tuning_options(speed_level=3)
         options.loop_vectorization = True
         options.slp_vectorization = False  # as in Numba
@@ -187,17 +203,34 @@ def _emit(body: Callable[..., Any], symbol: str, alone: bool) -> bytes:
         passes.add_simplify_cfg_pass()
         passes.add_global_dead_code_eliminate_pass()
         passes.run(module, builder)
-        module.triple = loader.triple()
+        module.triple = target.triple
+        assembly = machine.emit_assembly(module.clone()) if listing else ""
         # llvmlite's memory manager leaves no room for the table through which the small model calls outside, so code
         # that does is emitted for the large model; block moves and fills are known to before any code is made.
         large = functools.partial(make_machine, reloc="static", codemodel="large")
         if any(f.is_declaration and f.name.startswith(("llvm.memset", "llvm.memcpy")) for f in module.functions):
-            return bytes(large().emit_object(module))
+            return bytes(large().emit_object(module)), assembly
         copy = module.clone()
         code = bytes(machine.emit_object(module))
         if symbols(code).undefined:
             code = bytes(large().emit_object(copy))
-        return code
+        return code, assembly
+
+
+def code_generator(target: cpu.Target) -> Any:
+    """LLVM's code generator for a target; KernelError if llvmlite was built without it."""
+    import llvmlite.binding as llvm
+
+    if target.triple == cpu.triple():
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+    else:
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
+    try:
+        return llvm.Target.from_triple(target.triple)
+    except RuntimeError as error:
+        raise KernelError(f"llvmlite generates no code for {target.triple}: {error}") from error
 
 
 def _factory(name: str) -> Callable[..., Any]:
@@ -226,6 +259,29 @@ def compile_here(name: str | Callable[..., Any], **static: Any) -> tuple[int, An
     statics(static)
     code = compile_object(factory, static, f"fastnn_kernel_here_{time.monotonic_ns():x}", alone=False)
     return loader.load(code), code
+
+
+def compile_for(target: cpu.Target, name: str, **static: Any) -> tuple[bytes, str]:
+    """Compile a kernel for any target, as a helper would on that machine; for tests and for who wants to read code.
+
+    Only in a process that called `become_compiler`, and one for each target, since Numba keeps helpers that it compiled
+    before (`fastnn.testing.assembly` starts such processes).
+
+    Parameters
+    ----------
+    target : what to compile for, such as ``cpu.known("arm", "generic")``.
+    name, static : as for `address`.
+
+    Returns
+    -------
+    The object code and its assembly.
+
+    Raises
+    ------
+    KernelError : as `compile_object`, or if llvmlite generates no code for the target.
+    """
+    with cpu.targeting(target):
+        return _compiled(_factory(name), static, _symbol(name, statics(static)), alone=True, listing=True)
 
 
 def become_compiler() -> None:
@@ -275,8 +331,8 @@ def identity() -> str:
             from importlib import metadata
 
             version = metadata.version("numba")
-    target = cpu.target()
-    return " ".join((source_digest(), loader.triple(), target.name, target.features, llvmlite.__version__, version))
+    target = cpu.own()
+    return " ".join((source_digest(), target.triple, target.name, target.features, llvmlite.__version__, version))
 
 
 def _file(name: str, static: str) -> str:

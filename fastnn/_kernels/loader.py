@@ -14,6 +14,7 @@ import sys
 import threading
 from typing import Any
 
+from fastnn._kernels.cpu import triple
 from fastnn._kernels.errors import KernelError, NoExecutableMemory
 from fastnn._kernels.objectfile import symbols
 
@@ -62,14 +63,6 @@ def _load(code: bytes) -> int:
     _engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     _engine.finalize_object()
     return int(_engine.get_function_address(kernel))
-
-
-def triple() -> str:
-    """LLVM's name of the platform that kernels are compiled for; MCJIT wants ELF objects on Windows."""
-    import llvmlite.binding as llvm
-
-    name: str = llvm.get_process_triple()
-    return name + "-elf" if os.name == "nt" else name
 
 
 def require_executable_memory() -> None:

@@ -1,7 +1,7 @@
 """Layers and losses with torch's names, arguments, defaults and state."""
 
 from fastnn.nn import functional
-from fastnn.nn.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from fastnn.nn.activation import GELU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from fastnn.nn.container import Sequential
 from fastnn.nn.flatten import Flatten
 from fastnn.nn.linear import Identity, Linear
@@ -10,6 +10,7 @@ from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
 
 __all__ = [
+    "GELU",
     "CrossEntropyLoss",
     "Flatten",
     "Identity",
@@ -19,6 +20,7 @@ __all__ = [
     "Parameter",
     "ReLU",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "Softmax",
     "Tanh",

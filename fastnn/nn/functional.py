@@ -27,6 +27,21 @@ def sigmoid(input: Any) -> Tensor:
     return ops.sigmoid(input)
 
 
+def gelu(input: Any, approximate: str = "none") -> Tensor:
+    """``input`` times the normal distribution up to it, or ``approximate="tanh"``'s form of that.
+
+    Raises
+    ------
+    ValueError : `approximate` is neither ``"none"`` nor ``"tanh"``.
+    """
+    return ops.gelu(input, approximate=approximate)
+
+
+def silu(input: Any, inplace: bool = False) -> Tensor:
+    """``input * sigmoid(input)``."""
+    return as_tensor(input)._map_("silu") if inplace else ops.silu(input)
+
+
 def _softmax_dim(name: str, dim: int | None) -> int:
     if dim is None:
         raise TypeError(f"{name}: dim is missing; say along which axis the probabilities add up to 1")
@@ -108,4 +123,4 @@ def cross_entropy(
     return loss.reshape(target.shape) if reduction == "none" else loss
 
 
-__all__ = ["cross_entropy", "linear", "log_softmax", "relu", "sigmoid", "softmax", "tanh"]
+__all__ = ["cross_entropy", "gelu", "linear", "log_softmax", "relu", "sigmoid", "silu", "softmax", "tanh"]

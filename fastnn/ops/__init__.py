@@ -1,6 +1,6 @@
 """Operations on arrays and Tensors, under NumPy's and torch's names: arrays in, arrays out; Tensors in, Tensors out."""
 
-from fastnn.ops.activation import log_softmax, relu, sigmoid, softmax, tanh
+from fastnn.ops.activation import erf, gelu, log_softmax, relu, sigmoid, silu, softmax, tanh
 from fastnn.ops.arithmetic import (
     add,
     copy,
@@ -26,6 +26,8 @@ __all__ = [
     "cross_entropy",
     "divide",
     "equal",
+    "erf",
+    "gelu",
     "greater",
     "greater_equal",
     "less",
@@ -39,6 +41,7 @@ __all__ = [
     "not_equal",
     "relu",
     "sigmoid",
+    "silu",
     "softmax",
     "subtract",
     "sum",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,18 +16,35 @@ from fastnn.ops.op import Op, Saved, Shape
 from fastnn.ops.reduction import summed_axes
 
 
-def _activation(name: str, forward: Callable[..., Any], gradient: Callable[..., Any]) -> Op:
-    """An op whose gradient follows from the result: ``gradient(dy, y)``."""
+def _activation(
+    name: str,
+    forward: Callable[..., Any],
+    gradient: Callable[..., Any],
+    saves: str = "y",
+    row: Callable[..., str] | None = None,
+    **declared: Any,
+) -> Op:
+    """An op whose gradient follows from its result or, with `saves` "x", from its argument: ``gradient(dy, y)``.
+
+    `row` names the elementwise kernel for the op's attributes; the derivative's ends in ``_backward``.
+    """
+
+    def function(low: Lowering) -> str:
+        return name if row is None else row(**low.attrs)
+
+    def lower_backward(low: Lowering, dy: Array) -> Array:
+        saved = low.saved[saves]
+        return like(low, f"{function(low)}_backward", dy, saved, model=saved)
+
     return Op(
         name=name,
         shapes="x:(*) -> y:(*)",
-        reference=(forward, lambda ctx, dy: gradient(dy, ctx.saved["y"])),
-        lower=(lowered(name), lambda low, dy: like(low, f"{name}_backward", dy, low.saved["y"], model=low.saved["y"])),
-        saves=("y",),
+        reference=(forward, lambda ctx, dy: gradient(dy, ctx.saved[saves], **ctx.attrs)),
+        lower=(lambda low, x: lowered(function(low))(low, x), lower_backward),
+        saves=(saves,),
         elementwise=True,
         floating=name != "relu",
-        cases=UNARY_CASES,
-        bench=UNARY_BENCH,
+        **{"cases": UNARY_CASES, "bench": UNARY_BENCH} | declared,
     )
 
 
@@ -58,9 +76,85 @@ def _sigmoid_gradient(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray(dy * ((1 - y) * y))
 
 
+_each_erf = np.vectorize(math.erf, otypes=[np.float64])
+_each_erfc = np.vectorize(math.erfc, otypes=[np.float64])
+
+
+def _erf(x: np.ndarray) -> np.ndarray:
+    """The error function. Kernels err at most 1.9 units in the last place."""
+    return np.asarray(_each_erf(x))
+
+
+def _erf_gradient(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return np.asarray(dy * (2 / math.sqrt(math.pi)) * np.exp(-x * x))
+
+
+# -- x times a gate that opens from 0 to 1; beyond +-LIMIT it is wide open or shut
+
+
+LIMIT = 800.0
+
+
+def _gelu_gate(x: np.ndarray, approximate: str) -> tuple[np.ndarray, np.ndarray]:
+    """The gate of `gelu` and its derivative."""
+    x = np.clip(x, -LIMIT, LIMIT)
+    if approximate == "none":
+        return _each_erfc(x * -math.sqrt(0.5)) / 2, np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+    scale = 2 * math.sqrt(2 / math.pi)
+    gate = _sigmoid(scale * (x + 0.044715 * x**3))
+    return gate, gate * (1 - gate) * scale * (1 + 3 * 0.044715 * x**2)
+
+
+def _gelu(x: np.ndarray, *, approximate: str = "none") -> np.ndarray:
+    """``x * P(X <= x)``, X normal with mean 0 and variance 1, or with ``approximate="tanh"`` a form near it.
+
+    That form is ``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))``. Hendrycks and Gimpel, "Gaussian Error
+    Linear Units", arXiv:1606.08415.
+    """
+    return np.asarray(np.maximum(x, -LIMIT) * _gelu_gate(x, approximate)[0])
+
+
+def _gelu_gradient(dy: np.ndarray, x: np.ndarray, *, approximate: str) -> np.ndarray:
+    gate, slope = _gelu_gate(x, approximate)
+    return np.asarray(dy * (gate + np.clip(x, -LIMIT, LIMIT) * slope))
+
+
+def _gelu_row(approximate: str) -> str:
+    return "gelu" if approximate == "none" else "gelu_tanh"
+
+
+def _check_gelu(attributes: dict[str, Any]) -> dict[str, Any]:
+    if attributes["approximate"] not in ("none", "tanh"):
+        raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {attributes['approximate']!r}")
+    return attributes
+
+
+def _silu(x: np.ndarray) -> np.ndarray:
+    """``x * sigmoid(x)``. Kernels err at most 3.3 units in the last place."""
+    return np.asarray(np.maximum(x, -LIMIT) * _sigmoid(x))
+
+
+def _silu_gradient(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
+    x = np.clip(x, -LIMIT, LIMIT)
+    gate = _sigmoid(x)
+    return np.asarray(dy * (gate + x * gate * (1 - gate)))
+
+
 relu = _activation("relu", _relu, _relu_gradient)
 tanh = _activation("tanh", _tanh, _tanh_gradient)
 sigmoid = _activation("sigmoid", _sigmoid, _sigmoid_gradient)
+erf = _activation("erf", _erf, _erf_gradient, "x")
+silu = _activation("silu", _silu, _silu_gradient, "x")
+gelu = _activation(
+    "gelu",
+    _gelu,
+    _gelu_gradient,
+    "x",
+    row=_gelu_row,
+    attributes={"approximate": "none"},
+    check=_check_gelu,
+    cases=[*UNARY_CASES, *({**case, "approximate": "tanh"} for case in UNARY_CASES)],
+)
 
 
 # -- softmax

@@ -9,7 +9,21 @@ import numpy as np
 from fastnn.ops.lowering import Array, Cell, Lowering, join_axes, reads, updates, writes
 
 # Nanoseconds an element on one thread where operands are in the second-level cache (float32; float64 takes twice that).
-COST = {"exp": 0.45, "log": 0.6, "tanh": 0.7, "sigmoid": 0.75, "divide": 0.4}
+COST = {
+    "divide": 0.4,
+    "exp": 0.45,
+    "log": 0.6,
+    "tanh": 0.7,
+    "sigmoid": 0.75,
+    "erf": 0.65,
+    "erf_backward": 0.3,
+    "gelu": 0.55,
+    "gelu_backward": 0.65,
+    "gelu_tanh": 0.5,
+    "gelu_tanh_backward": 0.75,
+    "silu": 0.4,
+    "silu_backward": 0.5,
+}
 PLAIN_COST = 0.18
 CHUNK_NS = 10_000
 MOST_AXES = 32

@@ -3,10 +3,11 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fastnn._kernels import cpu, measure
+from fastnn._kernels import cpu, jit, measure
 
 LEVELS = {"avx512": (64, 32), "avx2": (32, 16), "generic": (16, 16)}
 
@@ -20,7 +21,7 @@ def features(monkeypatch):
         monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: llvm.FeatureMap(dict.fromkeys(present, True)))
         monkeypatch.setattr(cpu, "_architecture", lambda: "x86")
         monkeypatch.setenv("FASTNN_CPU", wanted)
-        return cpu.target.__wrapped__()
+        return cpu.own.__wrapped__()
 
     return pretend
 
@@ -63,6 +64,25 @@ def test_the_target_of_this_machine():
     assert target.vector_bytes in (16, 32, 64)
     assert target.registers in (16, 32)
     assert cpu.target() is target
+
+
+def test_other_targets_can_be_planned_for():
+    own = cpu.target()
+    identity = jit.identity()
+    for architecture, levels in (("x86", LEVELS), ("arm", {"generic": (16, 32)})):
+        for level, sizes in levels.items():
+            target = cpu.known(architecture, level)
+            assert (target.vector_bytes, target.registers) == sizes
+            assert target.triple.endswith("-unknown-linux-gnu")
+            with cpu.targeting(target), ThreadPoolExecutor(1) as pool:
+                assert cpu.target() is target
+                assert cpu.own() is own
+                assert pool.submit(cpu.target).result() is own
+                assert jit.identity.__wrapped__() == identity  # what the cache's names depend on
+                with pytest.raises(ZeroDivisionError), cpu.targeting(own):
+                    raise ZeroDivisionError(cpu.target() is own)
+                assert cpu.target() is target
+            assert cpu.target() is own
 
 
 def test_cache_sizes_of_a_fake_tree(tmp_path):

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -117,11 +119,42 @@ def test_softmax_along_any_axis(dim):
     assert fastnn.testing.gradcheck(lambda t: F.log_softmax(t, dim), x64)
 
 
-def test_activations_propagate_nan_and_infinity():
-    x = fastnn.tensor([np.nan, np.inf, -np.inf, -0.0, 1e-45])
+@pytest.mark.parametrize("backend", ["kernels", "numpy"])
+def test_activations_propagate_nan_and_infinity(backend):
+    x = fastnn.tensor([np.nan, np.inf, -np.inf, -0.0, 1e-45], requires_grad=True)
+    with fastnn.use_backend(backend):
+        for function in (F.gelu, lambda x: F.gelu(x, "tanh"), F.silu):
+            x.grad = None
+            y = function(x)
+            np.testing.assert_allclose(y.detach().numpy(), np.array([np.nan, np.inf, 0, 0, 0], "float32"), atol=1e-44)
+            y.sum().backward()
+            np.testing.assert_array_equal(x.grad.numpy(), np.array([np.nan, 1, 0, 0.5, 0.5], "float32"))
+    x = x.detach()
     np.testing.assert_array_equal(F.relu(x).numpy(), np.array([np.nan, np.inf, 0, 0, 1e-45], "float32"))
     np.testing.assert_array_equal(F.tanh(x).numpy(), np.array([np.nan, 1, -1, 0, 1e-45], "float32"))
     np.testing.assert_array_equal(F.sigmoid(x).numpy(), np.array([np.nan, 1, 0, 0.5, 0.5], "float32"))
+
+
+def test_gelu_and_silu_take_torchs_arguments():
+    values = [-3.0, -1.0, 0.5, 2.0]
+    x = fastnn.tensor(values)
+    inner = [math.sqrt(2 / math.pi) * (v + 0.044715 * v**3) for v in values]
+    for function, expected in {
+        nn.GELU(): [v * math.erfc(-v / math.sqrt(2)) / 2 for v in values],
+        nn.GELU("tanh"): [v / 2 * (1 + math.tanh(u)) for v, u in zip(values, inner, strict=True)],
+        nn.SiLU(): [v / (1 + math.exp(-v)) for v in values],
+        fastnn.Tensor.erf: [math.erf(v) for v in values],
+    }.items():
+        np.testing.assert_allclose(function(x).numpy(), expected, rtol=1e-6)
+    assert repr(nn.GELU()) == "GELU(approximate='none')"
+    with pytest.raises(ValueError, match="gelu: approximate must be 'none' or 'tanh', got 'sigmoid'"):
+        nn.GELU("sigmoid")(x)
+    assert nn.SiLU(inplace=True)(x) is x
+    leaf = fastnn.tensor([-1.0, 2.0], requires_grad=True)
+    F.silu(leaf * 3.0, inplace=True).sum().backward()
+    other = fastnn.tensor([-1.0, 2.0], requires_grad=True)
+    F.silu(other * 3.0).sum().backward()
+    assert leaf.grad.tolist() == other.grad.tolist()
 
 
 def test_relu_in_place():
