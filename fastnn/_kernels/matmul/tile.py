@@ -106,7 +106,9 @@ class _Tile:
         b.branch(panel)
         b.position_at_end(panel)
         left, places = b.phi(I64), {name: b.phi(POINTER) for name in ("b", "c", "e")}
-        outside, self.args = args, args | places
+        # unknown to LLVM as the same in every panel, or it would write the whole loop once for each of their values
+        asked = {name: v.opaque_number(args[name]) for name in ("accumulate", "epilogue")}
+        outside, self.args = args, args | places | asked
         self.c_rows = self.rows_of(places["c"], args["c_row"])
         beside = v.at(places["c"], self.vectors * v.width)
         self.following = b.select(b.icmp_signed(">", left, I64(1)), beside, args["c_next"])
