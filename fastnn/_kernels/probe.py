@@ -72,7 +72,8 @@ def multiply_add_chains(dtype: str) -> Any:
             index.add_incoming(index.type(0), before)
             index.add_incoming(following, loop)
             for number, (total, result) in enumerate(zip(totals, sums, strict=True)):
-                total.add_incoming(ir.Constant(vector, [float(number)] * lanes), before)
+                # not 2, which x / 2 + 1 leaves as it is: LLVM would drop that chain
+                total.add_incoming(ir.Constant(vector, [3.0 + number] * lanes), before)
                 total.add_incoming(result, loop)
             builder.cbranch(builder.icmp_signed("<", following, args[1]), loop, after)
             builder.position_at_end(after)

@@ -95,6 +95,16 @@ def test_the_loops_of_register_tiles(kernels, name):
     assert shapes == set(Tiles(target.vector_bytes, target.registers).shapes())
 
 
+@pytest.mark.parametrize("name", [name for name, (target, _, _) in TARGETS.items() if target.fma])
+def test_the_peak_is_measured_with_all_of_its_chains(kernels, name):
+    found(kernels, name)
+    target = TARGETS[name][0]
+    (code,) = compiled(target, [("probe.peak", {"dtype": "float32"})])
+    loops = [loop for f in functions(code.assembly).values() for loop in f.innermost]
+    assert {loop.fmas(target.vector_bytes) % 12 for loop in loops} == {0}
+    assert sum(loop.fmas(target.vector_bytes) for loop in loops) > 0
+
+
 @pytest.mark.parametrize("name", TARGETS)
 def test_objects_need_nothing_but_moves_of_memory(kernels, name):
     """Where an FMA is an instruction; that compiling raises no error says the same of `jit.ALLOWED_SYMBOLS`."""
