@@ -60,8 +60,9 @@ class Word(IntEnum):
     GROUP_STRIPS = 41  # strips that are packed at a time
     GROUP_COLUMNS = 42  # columns of B, a multiple of a panel, that all of these strips go past before the next ones
     JOIN = 43  # columns of chunks that may be gone through as one
-    AXES = 44
-    EXTENTS = 45
+    UNLESS_ALIGNED = 44  # panels are not packed where each row of B begins at a multiple of a vector
+    AXES = 45
+    EXTENTS = 46
 
 
 class PanelWord(IntEnum):

@@ -242,6 +242,11 @@ class _Planner:
                 *(tile.strips, tile.height, tile.tall, tile.vectors),
                 *(blocks.k, pack_a, pack_b, step, blocks.strips, blocks.columns),
                 max(1, widest // chunk_columns),
+                int(
+                    pack_b == table.PACK_BESIDE
+                    and n % self.lanes == 0
+                    and table.kept_if_aligned(m, size, b.strides[-2])
+                ),
                 len(batch),
                 *batch,
                 *(step * size for own_steps in strides for step in own_steps),

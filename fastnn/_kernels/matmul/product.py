@@ -200,7 +200,9 @@ class _Product:
             block_b, step_b = code.local(b + k0.now * args[Word.B_STEP]), code.local(args[Word.B_STEP])
             column_b = code.local(args[Word.B_COLUMN])
             block_b.now = block_b.now + column0 * column_b.now
-            with code.when(args[Word.PACK_B].compare("!=", PACK_NONE) & args[Word.PACK_B].compare("!=", PACKED)):
+            aligned = ((b | args[Word.B_STEP]) & (self.tiles.width - 1)).compare("==", 0)
+            ready = args[Word.PACK_B].compare("==", PACKED) | (aligned & args[Word.UNLESS_ALIGNED].compare("!=", 0))
+            with code.when(args[Word.PACK_B].compare("!=", PACK_NONE) & ready.compare("==", 0)):
                 to = self.scratch + PANELS_AT
                 given = (column_b.now, step_b.now, column1 - column0, length)
                 self.pack.panels(args[Word.PACK_B], to, panel, panel * length * self.size, block_b.now, *given)

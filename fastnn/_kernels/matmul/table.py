@@ -38,9 +38,11 @@ PANELS_ROOM, STRIPS_ROOM = STRIPS_AT - PANELS_AT, (1 << 20) - STRIPS_AT
 CYCLE_NS = 0.31
 PACK_NS, MEMORY_NS, READ_NS = 0.25, 0.3, 0.12
 # For each FMA, what operands cost that are read as they lie, instead of aligned and side by side. Of B: rows at any
-# address; rows 512 bytes or 2 KiB apart (or a multiple), which share a few sets of the cache. Of A: rows along k; the
+# address; rows 512 bytes or 2 KiB apart (or a multiple), which share a few sets of the cache;
+# at multiples of a vector, and these 2 KiB apart. Of A: rows along k; the
 # same 2 KiB apart; rows side by side, where each k touches a line of the cache of which a strip takes a part; anyhow.
 B_APART_NS, B_512_NS, B_2048_NS = 0.0052, 0.0104, 0.0208
+B_ALIGNED_NS, B_ALIGNED_2048_NS = 0.001, 0.006
 A_ALONG_NS, A_2048_NS, A_BESIDE_NS, A_ANY_NS = 0.0004, 0.0027, 0.00137, 0.01
 
 # k of a block, roughly: where chunks pack what they need, and where B was packed before.
@@ -213,6 +215,11 @@ def b_ways(m: int, n: int, k: int, size: int, strides: tuple[int, ...], batched:
         cost = elements * (PACK_NS + MEMORY_NS) + _again(m, n, k, n)
         ways.append(Way(NAMES[PACKED], cost, "once for all rows; chunks are rows of C", PACKED))
     return ways
+
+
+def kept_if_aligned(m: int, size: int, step: int) -> bool:
+    """Whether a B whose rows begin at multiples of a vector is better read as it lies; seen when the product runs."""
+    return m * (B_ALIGNED_2048_NS if abs(step) * size % 2048 == 0 else B_ALIGNED_NS) < PACK_NS
 
 
 def _again(m: int, n: int, k: int, columns: int) -> float:
