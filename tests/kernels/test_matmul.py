@@ -11,7 +11,7 @@ import pytest
 
 from fastnn._kernels import cpu
 from fastnn._kernels.matmul import table
-from fastnn._kernels.matmul.plan import product
+from fastnn._kernels.matmul.plan import Step, product
 from fastnn.testing.phases import Execution, lowering, run
 
 DTYPES = ("float32", "float64")
@@ -170,6 +170,100 @@ def preferring(*wanted):
         return min(liked or ways, key=lambda way: way.nanoseconds)
 
     return choose
+
+
+def in_lanes(a, b):
+    """Dot products in 64 lanes (32 of float64), each a chain of FMAs, added by halves; exact as `chain` is."""
+    count = 256 // a.dtype.itemsize
+    k = a.shape[1]
+    lanes = np.zeros((a.shape[0], count), a.dtype)
+    for p in range(k):
+        i = p % count
+        lanes[:, i : i + 1] = chain(a[:, p : p + 1], b[p : p + 1], lanes[:, i : i + 1])
+    while lanes.shape[1] > 1:
+        half = lanes.shape[1] // 2
+        lanes = lanes[:, :half] + lanes[:, half:]
+    return lanes
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 1), (3, 63), (40, 64), (9, 65), (20, 200), (5, 0)])
+def test_one_column_is_summed_in_lanes(dtype, shape):
+    rng = np.random.default_rng(7)
+    m, k = shape
+    for way_a, way_b in itertools.product(("C", "F", "reversed", "sparse"), ("C", "reversed", "sparse")):
+        a, b = operand(rng, m, k, way_a, dtype), operand(rng, k, 1, way_b, dtype)
+        np.testing.assert_array_equal(multiply(a, b), in_lanes(a, b))
+        for rows in (slice(0, 1), slice(m // 2, m)):
+            np.testing.assert_array_equal(multiply(a[rows], b), in_lanes(a[rows], b))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(2, 1), (33, 7), (64, 40), (67, 90), (200, 65), (9, 0)])
+def test_one_row_is_a_chain_for_each_column(dtype, shape):
+    rng = np.random.default_rng(8)
+    n, k = shape
+    if dtype == "float64":
+        k = min(k, 9)
+    for way_a, way_b in itertools.product(("C", "reversed", "sparse"), ("C", "F", "reversed", "sparse", "padded")):
+        a, b = operand(rng, 1, k, way_a, dtype), operand(rng, k, n, way_b, dtype)
+        np.testing.assert_array_equal(multiply(a, b), chain(a, b))
+        start = rng.standard_normal((1, n)).astype(dtype)
+        low = lowering([a, b, start])
+        product(low, *low.inputs, accumulate=True)
+        np.testing.assert_array_equal(run(low, [a, b, start.copy()])[low.inputs[2]], chain(a, b, start))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_batches(dtype):
+    rng = np.random.default_rng(9)
+    for batch, m, n, k in (
+        ((3,), 7, 9, 5),
+        ((2, 3), 13, 20, 40),
+        ((1, 4), 1, 30, 8),
+        ((2, 2), 6, 1, 20),
+        ((300,), 2, 3, 4),
+    ):
+        for way_a, way_b in itertools.product(("C", "F", "reversed", "sparse"), ("C", "F", "sparse")):
+            a = np.stack([operand(rng, m, k, way_a, dtype) for _ in range(np.prod(batch))]).reshape(*batch, m, k)
+            b = operand(rng, k, n, way_b, dtype)
+            if way_a == "F":
+                a = a.swapaxes(-1, -2).copy().swapaxes(-1, -2)
+            low = lowering([a[::-1], b])
+            x, y = low.inputs
+            z = low.output((*batch, m, n), dtype)
+            product(low, x, y.broadcast_to((*batch, k, n)), z)
+            # a column that is not contiguous is copied first
+            assert len(low.phases) == (2 if n == 1 and way_b == "sparse" else 1)
+            result = run(low, [a[::-1], b])[z]
+            for index in np.ndindex(*batch):
+                np.testing.assert_array_equal(result[index], multiply(a[::-1][index], b))
+
+
+def test_steps_after_the_sum():
+    rng = np.random.default_rng(10)
+    a, b = operand(rng, 21, 40, "C", "float32"), operand(rng, 40, 35, "C", "float32")
+    plain = multiply(a, b)
+    bias, residual = rng.standard_normal(35).astype("f4"), operand(rng, 21, 35, "F", "float32")
+    for order in ("C", "F"):
+        low = lowering([a, b, bias, residual])
+        c = low.output((21, 35), "float32", None if order == "C" else (1, 0))
+        before = low.output((21, 35), "float32", (1, 0))
+        x, y, e, f = low.inputs
+        steps = [
+            Step("scale", cells=(low.cell("alpha"),)),
+            Step("add", (e.broadcast_to((21, 35)),)),
+            Step("keep", (before,)),
+            Step("tanh"),
+            Step("add", (f,)),
+        ]
+        product(low, x, y, c, then=steps)
+        done = run(low, [a, b, bias, residual], {"alpha": 0.5})
+        kept = plain * np.float32(0.5) + bias
+        np.testing.assert_array_equal(done[before], kept)
+        np.testing.assert_allclose(done[c], np.tanh(kept) + residual, rtol=3e-7, atol=3e-7)
+    with pytest.raises(ValueError, match="too many operands"):
+        product(low, x, y, c, then=[Step("add", (f,))] * 4)
 
 
 def test_bits_do_not_depend_on_the_tile(monkeypatch):

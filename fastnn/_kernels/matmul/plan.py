@@ -99,9 +99,11 @@ def product(
         copy(low, own, c)
         return
     if dots and k > 1 and b.strides[-2] != 1:
-        packed = low.temporary(b.shape, b.dtype)
-        copy(low, b, packed)
-        b = packed
+        # a vector each, and one where the batch repeats it
+        each = (*(e if s else 1 for e, s in zip(b.shape[:-2], b.strides[:-2], strict=True)), k, 1)
+        packed = low.temporary(each, b.dtype)
+        copy(low, replace(b, shape=each), packed)
+        b = packed.broadcast_to(b.shape)
     if dots or _turned(a, b, c):
         a, b, c = _swapped(b), _swapped(a), _swapped(c)
         steps = [s._replace(operands=tuple(map(_swapped, s.operands))) for s in steps]
@@ -147,6 +149,7 @@ class _Planner:
         self.low, self.steps, self.accumulate, self.dots = low, steps, accumulate, dots
         target = cpu.target()
         self.tiles = Tiles(target.vector_bytes, target.registers)
+        self.l2 = cpu.caches().l2
 
     def append(self, a: Array, b: Array, c: Array) -> None:
         """Append the phases; where B is packed before, part by part, so that the workspace is bounded."""
@@ -194,7 +197,7 @@ class _Planner:
         pack_a = table.PACK_NONE
         if pack_b < table.ROW_BESIDE and k > 0:
             pack_a = self._choose("reading of A", table.a_ways(m, n, k, size, a.strides[-2:])).value
-        blocks = table.blocks(m, k, tile.most, self.panel, size, step, pack_a, pack_b)
+        blocks = table.blocks(m, k, tile.most, self.panel, size, step, pack_a, pack_b, self.l2)
         widest = n + self.panel
         if pack_b == table.PACKED:
             chunk_strips, chunk_columns = table.row_chunk(n, self.panel, tile)

@@ -49,8 +49,9 @@ A_ALONG_NS, A_2048_NS, A_BESIDE_NS, A_ANY_NS = 0.0004, 0.0027, 0.00137, 0.01
 BLOCK, READY_BLOCK = 320, 512
 # Panels of B that are packed by a phase of their own take at most about so many bytes: a bounded workspace.
 PANELS_BYTES = 2 << 20
-# Columns of B that some strips of A go past at a time, and the strips that are packed at a time: parts of the cache.
-GROUP_BYTES, STRIPS_BYTES = 128 << 10, 192 << 10
+# The part of the second-level cache for the columns of B that a strip of A goes past at a time; bytes of the strips
+# that are packed at a time.
+GROUP_SHARE, STRIPS_BYTES = 1 / 4, 192 << 10
 # Nanoseconds of work in a chunk: of a small product, and of a large one.
 SMALL_CHUNK_NS, LARGE_CHUNK_NS = 16_000, 200_000
 # How many chunks serve up to 16 threads, and how many a large product may have.
@@ -268,12 +269,13 @@ class Blocks(NamedTuple):
     columns: int
 
 
-def blocks(m: int, k: int, most: int, panel: int, size: int, step: int, pack_a: int, pack_b: int) -> Blocks:
+def blocks(m: int, k: int, most: int, panel: int, size: int, step: int, pack_a: int, pack_b: int, l2: int) -> Blocks:
     """Choose the blocks; `most` rows of a strip, `step` bytes from one k to the next in a packed strip."""
     count = max(1, round(k / (READY_BLOCK if pack_b == PACKED else BLOCK))) if m > most else 1
     length = -(-k // count)
     length = max(1, min(length, PANELS_ROOM // (panel * size), STRIPS_BYTES // step if pack_a else length))
-    columns = max(1, GROUP_BYTES // (length * panel * size)) * panel if pack_b else panel
+    group = int(l2 * GROUP_SHARE) // (length * panel * size)
+    columns = max(1, group) * panel if pack_b else panel
     return Blocks(length, max(1, STRIPS_BYTES // (length * step)) if pack_a else 1 << 40, columns)
 
 
