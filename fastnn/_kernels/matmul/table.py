@@ -108,7 +108,7 @@ class Tiles(NamedTuple):
     def heights(self) -> dict[int, range]:
         """For each number of vectors side by side, the rows whose accumulators fill the registers but fit."""
         if self.registers >= 32:
-            return {1: range(1, 13), 2: range(1, 13), 3: range(5, 10), 4: range(1, 4), 8: range(1, 4)}
+            return {1: range(1, 13), 2: range(1, 13), 3: range(5, 10), 4: range(1, 4), 8: range(1, 3)}
         return {1: range(1, 7), 2: range(1, 7), 3: range(1, 5), 4: range(1, 3), 8: range(1, 2)}
 
     @property
