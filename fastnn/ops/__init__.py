@@ -1,6 +1,7 @@
 """Operations on arrays and Tensors, under NumPy's and torch's names: arrays in, arrays out; Tensors in, Tensors out."""
 
 from fastnn.ops.activation import log_softmax, relu, sigmoid, softmax, tanh
+from fastnn.ops.addmm import addbmm, addmm, addmv, addr, baddbmm
 from fastnn.ops.arithmetic import (
     add,
     copy,
@@ -15,32 +16,48 @@ from fastnn.ops.arithmetic import (
     not_equal,
     subtract,
 )
+from fastnn.ops.einsum import einsum
 from fastnn.ops.linear import linear
 from fastnn.ops.loss import cross_entropy
 from fastnn.ops.matmul import matmul
+from fastnn.ops.products import bmm, dot, inner, mm, mv, outer, tensordot, vdot
 from fastnn.ops.reduction import mean, sum
 
 __all__ = [
     "add",
+    "addbmm",
+    "addmm",
+    "addmv",
+    "addr",
+    "baddbmm",
+    "bmm",
     "copy",
     "cross_entropy",
     "divide",
+    "dot",
+    "einsum",
     "equal",
     "greater",
     "greater_equal",
+    "inner",
     "less",
     "less_equal",
     "linear",
     "log_softmax",
     "matmul",
     "mean",
+    "mm",
     "multiply",
+    "mv",
     "negative",
     "not_equal",
+    "outer",
     "relu",
     "sigmoid",
     "softmax",
     "subtract",
     "sum",
     "tanh",
+    "tensordot",
+    "vdot",
 ]
