@@ -11,7 +11,8 @@ B. Bits follow from labels and extents, never from strides. The operand that own
    over them; a result with one column runs in lanes, so there they must lie at one stride.
 C. Strides. Axes of a group are joined where both arrays step through them evenly. Of what is left, one axis of rows
    and one of columns make the matrices and the others a batch; outer contracted axes become steps, each of which
-   continues the chains of the one before. Where it is cheaper, an operand is copied instead.
+   continues the chains of the one before. Where steps are many or dear, an operand is copied instead; for a batch
+   none ever is.
 """
 
 from __future__ import annotations
@@ -247,7 +248,7 @@ def _dense(labels: Sequence[str], sizes: Mapping[str, int]) -> Strides:
 
 
 class _Choice(NamedTuple):
-    """A plan with the layouts that it needs: a copy of a factor (its labels, outermost first), the result's order."""
+    """A plan with the copies that it needs: the labels of a factor, outermost first."""
 
     plan: _Plan
     copy_a: list[str] | None
@@ -255,9 +256,9 @@ class _Choice(NamedTuple):
 
 
 def _choose(groups: _Groups, sizes: Mapping[str, int], a: Strides, b: Strides, c: Strides) -> _Choice:
-    """The cheapest plan for a layout of the result: on the factors as they lie, or on copies."""
+    """The cheapest plan for a layout of the result: on the factors as they lie, or instead of steps on copies."""
     plan = _plan(groups, sizes, a, b, c)
-    if plan is not None and plan.whole:
+    if plan is not None and not plan.steps:
         return _Choice(plan, None, None)
     # a repeated axis is copied only where it is contracted
     batch = _outermost_first(groups.batch, c)

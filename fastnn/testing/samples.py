@@ -80,6 +80,7 @@ def relaid(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     steps = [int(s) for s in rng.choice([1, 1, 1, 2, 3, -1, -2], size=array.ndim)]
     extents = [abs(s) * n for s, n in zip(steps, array.shape, strict=True)]
     memory = np.full([extents[axis] for axis in order], -99, array.dtype)
-    view = memory.transpose(np.argsort(order))[(*(slice(None, None, s) for s in steps), ...)]
+    index: tuple[Any, ...] = (*(slice(None, None, s) for s in steps), ...)
+    view = memory.transpose(np.argsort(order))[index]
     view[...] = array
     return view
