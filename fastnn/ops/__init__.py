@@ -20,8 +20,9 @@ from fastnn.ops.einsum import einsum
 from fastnn.ops.linear import linear
 from fastnn.ops.loss import cross_entropy
 from fastnn.ops.matmul import matmul
-from fastnn.ops.products import bmm, dot, inner, mm, mv, outer, tensordot, vdot
+from fastnn.ops.products import bmm, dot, inner, mm, mv, outer, vdot
 from fastnn.ops.reduction import mean, sum
+from fastnn.ops.tensordot import tensordot
 
 __all__ = [
     "add",

@@ -23,7 +23,12 @@ KINDS = ("zero", "one", "any")
 
 
 def _declare(
-    name: str, operands: str, product: Callable[..., np.ndarray], doc: str, cases: Sequence[dict[str, Any]]
+    name: str,
+    operands: str,
+    product: Callable[..., np.ndarray],
+    doc: str,
+    cases: Sequence[dict[str, Any]],
+    *bench: dict[str, Any],
 ) -> Op:
     """The op for a product of two operands: the letters of their shapes are the labels."""
     spec = Spec(operands)
@@ -101,7 +106,7 @@ def _declare(
         uses={first: (second,), second: (first,)},
         flops=lambda **sizes: 2.0 * math.prod(sizes[label] for label in {*one, *two}),
         cases=[*cases, *({**cases[0], **more} for more in _FACTORS)],
-        bench=[],
+        bench=bench,
         doc=doc,
     )
 
@@ -128,6 +133,7 @@ _addmm = _declare(
         {"input": (2, 3), "N": 2, "K": 0, "M": 3},
         {"input": (0, 3), "N": 0, "K": 2, "M": 3},
     ],
+    {"input": (128, 128), "N": 128, "K": 128, "M": 128},
 )
 _addmv = _declare(
     "addmv",
@@ -166,6 +172,7 @@ _baddbmm = _declare(
         {"input": (5,), "B": 4, "N": 3, "K": 2, "M": 5},
         {"input": (0, 3, 5), "B": 0, "N": 3, "K": 2, "M": 5},
     ],
+    {"input": (16, 32, 32), "B": 16, "N": 32, "K": 32, "M": 32},
 )
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from fastnn._runtime.tensor import TensorBase, derived
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.ops.arithmetic import copy
-from fastnn.ops.contraction import contract, gradient, numpy_gradient
+from fastnn.ops.contraction import contract, extents, gradient, numbered, numpy_gradient
 from fastnn.ops.lowering import Array, Lowering
 from fastnn.ops.op import Op, Saved, Shape
 from fastnn.ops.reduction import sum as sum_op
-from fastnn.ops.subscripts import LETTERS, from_lists, parse, sizes
+
+if TYPE_CHECKING:
+    from fastnn.ops.path import Single, Step
 
 MOST_PLANS = 1024
 
@@ -24,7 +25,6 @@ MOST_PLANS = 1024
 # -- two operands: an op
 
 
-@lru_cache(MOST_PLANS)
 def _terms(equation: str) -> tuple[str, str, str]:
     """The labels of two operands and the result, from ``"ij,jk->ik"`` as `parse` leaves it."""
     inputs, _, out = equation.partition("->")
@@ -32,16 +32,12 @@ def _terms(equation: str) -> tuple[str, str, str]:
     return x, y, out
 
 
-def _numbers(*terms: str) -> list[list[int]]:
-    """Labels as `np.einsum` takes them beside operands."""
-    order = {label: i for i, label in enumerate(dict.fromkeys("".join(terms)))}
-    return [[order[label] for label in term] for term in terms]
-
-
 def _shape(name: str, shapes: dict[str, Shape | None], attrs: dict[str, Any]) -> list[Shape]:
     x, y = shapes["x"], shapes["y"]
     assert x is not None
     assert y is not None
+    from fastnn.ops.subscripts import sizes
+
     *inputs, out = _terms(attrs["equation"])
     for i, (term, shape) in enumerate(zip(inputs, (x, y), strict=True)):
         if len(term) != len(shape):
@@ -52,7 +48,7 @@ def _shape(name: str, shapes: dict[str, Shape | None], attrs: dict[str, Any]) ->
 
 def _forward(x: np.ndarray, y: np.ndarray, *, equation: str) -> np.ndarray:
     """Product of two arrays, summed over the subscripts that the result does not have."""
-    one, two, out = _numbers(*_terms(equation))
+    one, two, out = numbered(*_terms(equation))
     return np.asarray(np.einsum(x, one, y, two, out, optimize=x.dtype.kind in "fc"))
 
 
@@ -66,8 +62,8 @@ def _backward(ctx: Saved, dz: np.ndarray) -> tuple[np.ndarray | None, ...]:
 
 
 def _flops(equation: str, x: Shape, y: Shape, **_: Any) -> float:
-    *inputs, _out = _terms(equation)
-    return 2.0 * math.prod(sizes(inputs, [x, y]).values())
+    one, two, _out = _terms(equation)
+    return 2.0 * math.prod(extents((x, one), (y, two)).values())
 
 
 def _lower(low: Lowering, x: Array, y: Array) -> Array:
@@ -124,33 +120,16 @@ pair = Op(
 # -- one operand: a view, then perhaps a sum
 
 
-class _Single(NamedTuple):
-    """What becomes of one operand: the labels of its axes as numbers, those of the view, those of the result."""
-
-    term: list[int]
-    view: list[int]
-    result: list[int]
-    summed: tuple[int, ...]  # axes of the view
-
-
-def _plan_single(term: str, out: str) -> _Single:
-    """Take diagonals and put the result's axes in order; summed axes keep their places, since sums depend on them."""
-    kept = iter(out)
-    order = "".join(next(kept) if label in out else label for label in dict.fromkeys(term))
-    summed = tuple(axis for axis, label in enumerate(order) if label not in out)
-    one, two, three = _numbers(term, order, out)
-    return _Single(one, two, three, summed)
-
-
-def _diagonal(array: np.ndarray, plan: _Single) -> np.ndarray:
+def _diagonal(array: np.ndarray, plan: Single) -> np.ndarray:
     """The view of a plan."""
     return np.einsum(array, plan.term, plan.view) if plan.term else array[...]
 
 
-def _single(x: Any, plan: _Single, into: Any) -> Any:
+def _single(x: Any, plan: Single, into: Any) -> Any:
     """The einsum of one operand: a view where nothing is summed."""
     array = x.array if isinstance(x, TensorBase) else np.asarray(x)
-    if plan.summed and array.dtype.kind != "f":
+    summed = plan.summed != ()
+    if summed and array.dtype.kind != "f":
         total = np.asarray(np.einsum(array, plan.term, plan.result))
         result = derived(x, total, "einsum", lambda g: g, False) if isinstance(x, TensorBase) else total
         return result if into is None else copy(result, out=into)
@@ -164,93 +143,15 @@ def _single(x: Any, plan: _Single, into: Any) -> Any:
             return gradient
 
         result = derived(x, result, "einsum", back)
-    if plan.summed:
-        return sum_op(result, axis=plan.summed if len(plan.summed) > 1 else plan.summed[0], out=into)
+    if summed:
+        return sum_op(result, axis=plan.summed, out=into)
     return result if into is None else copy(result, out=into)
-
-
-# -- any number of operands
-
-
-class _Step(NamedTuple):
-    """Two operands and what becomes of them. Operands are numbered as they came, then results as they are made."""
-
-    first: int
-    second: int
-    equation: str
-
-
-def _steps(inputs: tuple[str, ...], out: str, shapes: Sequence[Shape], optimize: Any) -> tuple[_Step, ...]:
-    """Contractions of two operands each, in the order that a path search finds."""
-    left = list(enumerate(inputs))
-    steps: list[_Step] = []
-    for places in _path(inputs, out, shapes, optimize):
-        taken = [left[place] for place in places]
-        left = [one for place, one in enumerate(left) if place not in places]
-        while len(taken) > 1:
-            (first, x), (second, y), *taken = taken
-            needed = "".join(term for _, term in (*left, *taken))
-            result = _between(x, y, needed + out) if left or taken else out
-            steps.append(_Step(first, second, f"{x},{y}->{result}"))
-            taken.insert(0, (len(inputs) + len(steps) - 1, result))
-        left += taken
-    return tuple(steps)
-
-
-def _between(x: str, y: str, needed: str) -> str:
-    """The labels of an intermediate result: batches, the first operand's own, the second's."""
-    kept = [label for label in dict.fromkeys(x + y) if label in needed]
-    return "".join(sorted(kept, key=lambda label: 0 if label in x and label in y else 1 if label in x else 2))
-
-
-def _path(inputs: tuple[str, ...], out: str, shapes: Sequence[Shape], optimize: Any) -> list[tuple[int, ...]]:
-    """Which operands to contract when, as `np.einsum_path` counts them: results go to the end of the list."""
-    count = len(inputs)
-    found = sizes(inputs, shapes)
-    if optimize is False:
-        return [(0, 1), *((left - 1, 0) for left in range(count - 1, 1, -1))]
-    kind = optimize[0] if isinstance(optimize, tuple) and optimize else optimize
-    if kind == "einsum_path":
-        return _given_path(optimize[1:], count)
-    if kind is True or kind == "auto":
-        optimize = "optimal" if count <= 4 else "greedy"
-    elif kind not in ("greedy", "optimal"):
-        raise ValueError(f"einsum: optimize must be True, False, 'greedy', 'optimal' or a path, got {optimize!r}")
-    if len(found) > len(LETTERS):
-        raise ShapeError(f"einsum: at most 52 different subscripts (axes of '...' count), got {len(found)}")
-    nothing = np.empty((), np.float32)
-    *terms, result = _numbers(*inputs, out)
-    operands: list[Any] = []
-    for term, shape in zip(terms, shapes, strict=True):
-        operands += [np.broadcast_to(nothing, shape), term]
-    path, _ = np.einsum_path(*operands, result, optimize=optimize)
-    return [tuple(places) for places in path[1:]]
-
-
-def _given_path(path: Sequence[Any], count: int) -> list[tuple[int, ...]]:
-    """A path that the caller gives, checked."""
-    left = count
-    for places in path:
-        inside = all(hasattr(p, "__index__") and 0 <= p < left for p in places)
-        if not inside or len(set(places)) != len(places) or not places:
-            raise ShapeError(f"einsum: a step of the path must name some of {left} operands once each, got {places}")
-        left -= len(places) - 1
-    if left != 1:
-        raise ShapeError(f"einsum: the path must leave 1 of {count} operands, got a path that leaves {left}")
-    return [tuple(int(p) for p in places) for places in path]
-
-
-def _hashable(optimize: Any) -> Any:
-    """The `optimize` argument as a key."""
-    if isinstance(optimize, (list, tuple)):
-        return tuple(tuple(part) if isinstance(part, (list, tuple)) else part for part in optimize)
-    return optimize
 
 
 # -- a call: what to do is found once for the same equation and shapes
 
 # By equation, how to optimize, and shapes: the equation of `pair`, the steps of more operands, or what becomes of one.
-_plans: dict[Any, str | tuple[_Step, ...] | _Single] = {}
+_plans: dict[Any, str | tuple[Step, ...] | Single] = {}
 # Equations of two operands without "...", which need no shapes: what `pair` takes.
 _written: dict[str, str] = {}
 
@@ -297,12 +198,14 @@ def einsum(*operands: Any, out: Any = None, optimize: Any = True) -> Any:
 
 def _general(operands: tuple[Any, ...], out: Any, optimize: Any) -> Any:
     """Any call of einsum."""
+    from fastnn.ops import path, subscripts  # only now: most programs never need them
+
     if operands and isinstance(operands[0], str):
         equation, arrays = operands[0], list(operands[1:])
         if len(arrays) == 1 and isinstance(arrays[0], (list, tuple)) and "," in equation:
             arrays = list(arrays[0])
     else:
-        equation, arrays = from_lists(operands)
+        equation, arrays = subscripts.from_lists(operands)
     if not arrays:
         raise TypeError("einsum: operands are missing")
     arrays = [x if isinstance(x, (TensorBase, np.ndarray)) else np.asarray(x) for x in arrays]
@@ -315,7 +218,7 @@ def _general(operands: tuple[Any, ...], out: Any, optimize: Any) -> Any:
     key = (equation, optimize, *shapes)
     plan = _plans.get(key)
     if plan is None:
-        plan = _plan(equation, shapes, optimize)
+        plan = path.plan(equation, shapes, optimize)
         if len(_plans) >= MOST_PLANS:
             _plans.clear()
             _written.clear()
@@ -325,31 +228,24 @@ def _general(operands: tuple[Any, ...], out: Any, optimize: Any) -> Any:
     return _run(plan, arrays, out)
 
 
-def _plan(equation: str, shapes: Sequence[Shape], optimize: Any) -> str | tuple[_Step, ...] | _Single:
-    """What to do with operands of some shapes."""
-    inputs, out = parse(equation, [len(shape) for shape in shapes])
-    sizes(inputs, shapes)
-    if len(inputs) == 1:
-        return _plan_single(inputs[0], out)
-    if len(inputs) == 2:
-        return f"{inputs[0]},{inputs[1]}->{out}"
-    return _steps(inputs, out, shapes, optimize)
-
-
-def _run(plan: str | tuple[_Step, ...] | _Single, operands: Sequence[Any], out: Any) -> Any:
+def _run(plan: str | tuple[Step, ...] | Single, operands: Sequence[Any], out: Any) -> Any:
     """Follow a plan."""
     if isinstance(plan, str):
         return pair(operands[0], operands[1], plan, out=out)
-    if isinstance(plan, _Single):
-        return _single(operands[0], plan, out)
-    arrays = list(operands)
+    if len(operands) == 1:
+        return _single(operands[0], cast("Single", plan), out)
+    return _several(cast("tuple[Step, ...]", plan), list(operands), out)
+
+
+def _several(steps: tuple[Step, ...], arrays: list[Any], out: Any) -> Any:
+    """The einsum of three or more operands."""
     dtype = arrays[0].dtype
     if any(x.dtype is not dtype for x in arrays) and not any(isinstance(x, TensorBase) for x in arrays):
         # as in NumPy, the dtype of all of them is that of each step
         dtype = np.result_type(*arrays)
         arrays = [np.asarray(x, dtype) for x in arrays]
-    for step in plan[:-1]:
+    *first, last = steps
+    for step in first:
         arrays.append(pair(arrays[step.first], arrays[step.second], step.equation))
         arrays[step.first] = arrays[step.second] = None
-    last = plan[-1]
     return pair(arrays[last.first], arrays[last.second], last.equation, out=out)

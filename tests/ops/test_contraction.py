@@ -1,13 +1,15 @@
 """How contractions become batches of products: every way gives the same bits, and none copies without need."""
 
 import importlib
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 
-from fastnn.ops import contraction
-from fastnn.ops.contraction import batched, contract
+from fastnn.ops import matrices
+from fastnn.ops.contraction import contract
+from fastnn.ops.matrices import batched
 from fastnn.testing.phases import lowering, run
 from fastnn.testing.samples import relaid
 
@@ -56,7 +58,7 @@ def test_every_way_gives_the_same_bits(case, monkeypatch):
         for free in (False, True):
             with monkeypatch.context() as patch:
                 for name, value in costs.items():
-                    patch.setattr(contraction, name, value)
+                    patch.setattr(matrices, name, value)
                 for own in layouts:
                     got, kernels = result(case, own, free=free)
                     np.testing.assert_array_equal(got, expected)
@@ -66,8 +68,8 @@ def test_every_way_gives_the_same_bits(case, monkeypatch):
 
 
 def test_outer_contracted_axes_become_steps_where_copies_are_dear(monkeypatch):
-    monkeypatch.setattr(contraction, "GATHER_NS", 1e9)
-    monkeypatch.setattr(contraction, "COPY_NS", 1e9)
+    monkeypatch.setattr(matrices, "GATHER_NS", 1e9)
+    monkeypatch.setattr(matrices, "COPY_NS", 1e9)
     case = ("ijk", "lkj", "il")
     _, kernels = result(case, operands(case))
     assert copies(kernels) == 0
@@ -128,7 +130,7 @@ def test_batches_that_are_summed(extra):
     bias, start = rng.standard_normal(6), rng.standard_normal((3, 5, 6))
     low = lowering([a, b, bias, start])
     c = low.output((3, 5, 6), "float64") if extra != "accumulate" else low.inputs[3]
-    summed = contraction.replace(c, shape=(3, 2, 5, 6), strides=(30, 0, 6, 1))
+    summed = replace(c, shape=(3, 2, 5, 6), strides=(30, 0, 6, 1))
     given = {"bias": low.inputs[2]} if extra == "bias" else {"scale": low.cell("alpha")} if extra == "scale" else {}
     batched(low, *low.inputs[:2], summed, accumulate=extra == "accumulate", **given)
     got = run(low, [a, b, bias, start.copy()], {"alpha": -1.5})[c]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import fastnn
 from fastnn import ops
-from fastnn.ops import einsum
+from fastnn.ops import einsum, path
 from fastnn.testing import gradcheck
 from fastnn.testing.samples import relaid
 
@@ -242,7 +242,7 @@ def test_orders_of_contraction(optimize):
 
 def test_the_order_follows_the_shapes():
     """A vector at the end makes a chain of matrices one of vectors: 2 * 3 * n**2 FLOPs, not 4 * n**3."""
-    plan = module._plan("ij,jk,kl,l->i", [(50, 50), (50, 50), (50, 50), (50,)], True)
+    plan = path.plan("ij,jk,kl,l->i", [(50, 50), (50, 50), (50, 50), (50,)], True)
     assert [step.equation for step in plan] == ["kl,l->k", "jk,k->j", "ij,j->i"]
 
 
@@ -256,7 +256,7 @@ def test_a_plan_is_made_once(monkeypatch):
         raise AssertionError
 
     for name in ("parse", "_path"):
-        monkeypatch.setattr(module, name, refuse)
+        monkeypatch.setattr(path, name, refuse)
     einsum("ij,jk,kl->il", *arrays)
     einsum("ij,...j->i...", *arrays[:1], arrays[0])
     with pytest.raises(AssertionError):
