@@ -178,6 +178,8 @@ _baddbmm = _declare(
 
 def _factor(op: Op, name: str, value: Any, first: Any) -> Any:
     """A factor as a Python number."""
+    if type(value) is float and getattr(first, "dtype", None) in (np.float32, np.float64):
+        return value
     if isinstance(value, (TensorBase, np.ndarray)) and value.ndim == 0:
         value = (value.array if isinstance(value, TensorBase) else value).item()
     if isinstance(value, np.generic):

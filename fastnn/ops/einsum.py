@@ -133,6 +133,8 @@ def _single(x: Any, plan: Single, into: Any) -> Any:
         total = np.asarray(np.einsum(array, plan.term, plan.result))
         result = derived(x, total, "einsum", lambda g: g, False) if isinstance(x, TensorBase) else total
         return result if into is None else copy(result, out=into)
+    if summed and plan.term == plan.view:
+        return sum_op(x, axis=plan.summed, out=into)
     result = _diagonal(array, plan)
     if isinstance(x, TensorBase):
         shape, dtype = array.shape, array.dtype

@@ -20,7 +20,7 @@ from fastnn.ops.lowering import Array, Cell, Lowering, join_axes
 
 # Nanoseconds, roughly: of an element that is copied (side by side, or from anywhere) or packed for one product, and of
 # starting a step.
-COPY_NS, GATHER_NS, PACK_NS, STEP_NS = 0.3, 1.2, 0.7, 500.0
+COPY_NS, GATHER_NS, PACK_NS, STEP_NS = 0.3, 1.2, 0.7, 100.0
 # Most steps; where there are more, operands are copied.
 MOST_STEPS = 256
 # A layout of the result other than the wanted one must save this much.
@@ -166,7 +166,7 @@ def _plan(groups: Groups, sizes: Mapping[str, int], a: Strides, b: Strides, c: S
 def _matrix_cost(row: _Axis, column: _Axis, inner: _Axis) -> float:
     """Nanoseconds of one product, roughly: FMAs, each vector of the result, and packing what lies badly."""
     m, n, k = row.extent, column.extent, inner.extent
-    cost = max(m, 4) * -(-n // 16) * (k / 4.5 + 3) + 200
+    cost = max(m, 4) * -(-n // 16) * (k / 4.5 + 3) + 60
     if n > 1 and (column.b if column.c == 1 else row.a) != 1:
         cost += PACK_NS * k * (n if column.c == 1 else m)
     return cost
