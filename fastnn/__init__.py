@@ -28,10 +28,29 @@ from fastnn._runtime.tensor import is_grad_enabled
 from fastnn._threads import get_num_threads, set_num_threads, threads
 from fastnn.autograd import enable_grad, inference_mode, no_grad, set_grad_enabled
 from fastnn.errors import DTypeError, GraphError, ShapeError
+from fastnn.products import (
+    addbmm,
+    addmm,
+    addmv,
+    addr,
+    baddbmm,
+    bmm,
+    chain_matmul,
+    dot,
+    einsum,
+    ger,
+    inner,
+    matmul,
+    mm,
+    mv,
+    outer,
+    tensordot,
+    vdot,
+)
 from fastnn.tensor import Tensor, as_tensor, from_dlpack, from_numpy, tensor
 
 if TYPE_CHECKING:
-    from fastnn import data, nn, optim, random, testing
+    from fastnn import data, linalg, nn, optim, random, testing
     from fastnn.explanation import explain
 
 __version__ = "0.1.0"
@@ -50,7 +69,7 @@ double = float64
 int = int32
 long = int64
 
-_LAZY = ("data", "nn", "optim", "random", "testing")
+_LAZY = ("data", "linalg", "nn", "optim", "random", "testing")
 # Not a module of the function's name: importing that one would put it in the function's place.
 _LAZY_FROM = {"explain": "fastnn.explanation"}
 
@@ -80,27 +99,45 @@ __all__ = [
     "GraphError",
     "ShapeError",
     "Tensor",
+    "addbmm",
+    "addmm",
+    "addmv",
+    "addr",
     "as_tensor",
     "autograd",
     "backend",
+    "baddbmm",
+    "bmm",
+    "chain_matmul",
     "data",
+    "dot",
+    "einsum",
     "enable_grad",
     "explain",
     "from_dlpack",
     "from_numpy",
+    "ger",
     "get_num_threads",
     "inference_mode",
+    "inner",
     "is_grad_enabled",
+    "linalg",
     "manual_seed",
+    "matmul",
+    "mm",
+    "mv",
     "nn",
     "no_grad",
     "ops",
     "optim",
+    "outer",
     "random",
     "set_grad_enabled",
     "set_num_threads",
     "tensor",
+    "tensordot",
     "testing",
     "threads",
     "use_backend",
+    "vdot",
 ]

@@ -19,6 +19,7 @@ from fastnn._runtime.tensor import (
     registered,
     set_tensor_type,
 )
+from fastnn._tensor_products import ProductMethods
 from fastnn.errors import DTypeError, GraphError, ShapeError
 
 _UFUNCS = {
@@ -47,7 +48,7 @@ def _op(name: str) -> Callable[..., Any]:
     return registered()[name]
 
 
-class Tensor(TensorBase):
+class Tensor(TensorBase, ProductMethods):
     """A NumPy array that records what is done to it, with torch's methods and meaning.
 
     A Tensor shares memory with its array in both directions: ``fastnn.from_numpy(a)`` sees later writes to ``a``,
@@ -418,12 +419,6 @@ class Tensor(TensorBase):
     def neg(self) -> Tensor:
         """``-self``."""
         return -self
-
-    def matmul(self, other: Any) -> Tensor:
-        """``self @ other``."""
-        return self @ other
-
-    mm = matmul
 
     def relu(self) -> Tensor:
         """``max(self, 0)``."""

@@ -30,4 +30,5 @@ def test_the_readmes_example_runs():
     names |= {"x": batches[0][0], "c": np.empty((4, 4), "float32")}
     exec(second, names)
     np.testing.assert_allclose(names["c"], a @ a, rtol=1e-6)
+    np.testing.assert_allclose(names["d"], a @ a @ (a @ a).T, rtol=1e-5)
     exec(third, names | {"fastnn": fastnn})

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from fastnn._kernels import functions as f
 from fastnn._kernels.control import Code, Words, smaller, traced
 from fastnn._kernels.jit import kernel
-from fastnn._kernels.vector import ELEMENTS, ITEMSIZES, VECTOR_BYTES, Value, select, sweep_loop
+from fastnn._kernels.vector import ELEMENTS, ITEMSIZES, VECTOR_BYTES, Value, fma, select, sweep_loop
 
 
 class Row(NamedTuple):
@@ -38,6 +38,7 @@ TABLE: dict[str, Row] = {
     "negative": Row(1, lambda x: -x),
     "scale": Row(1, lambda x, factor: x * factor, cells=1),
     "add": Row(2, lambda x, y: x + y),
+    "add_scaled": Row(2, lambda x, y, factor: fma(y, factor, x), cells=1),
     "subtract": Row(2, lambda x, y: x - y),
     "multiply": Row(2, lambda x, y: x * y),
     "divide": Row(2, lambda x, y: x / y),

@@ -4,13 +4,14 @@ from fastnn.nn import functional
 from fastnn.nn.activation import GELU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from fastnn.nn.container import Sequential
 from fastnn.nn.flatten import Flatten
-from fastnn.nn.linear import Identity, Linear
+from fastnn.nn.linear import Bilinear, Identity, Linear
 from fastnn.nn.loss import CrossEntropyLoss
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
 
 __all__ = [
     "GELU",
+    "Bilinear",
     "CrossEntropyLoss",
     "Flatten",
     "Identity",

@@ -8,8 +8,36 @@ import numpy as np
 
 from fastnn import ops
 from fastnn.errors import ShapeError
-from fastnn.ops import linear
 from fastnn.tensor import Tensor, as_tensor
+
+
+def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
+    """``input @ weight.T + bias``.
+
+    Shapes: input (*, K), weight (M, K) or (K), bias (M) or () -> (*, M) or (*).
+    """
+    if getattr(weight, "ndim", 2) == 1:
+        product = ops.matmul(input, weight)
+        return product if bias is None else product + bias
+    return ops.linear(input, weight, bias)
+
+
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:
+    """``sum over i and j of input1[..., i] * weight[o, i, j] * input2[..., j]``, plus bias.
+
+    Shapes: input1 (*, I), input2 (*, J), weight (O, I, J), bias (O) -> (*, O).
+    """
+    if input1.shape[:-1] != input2.shape[:-1] or not (input1.ndim and input2.ndim):
+        raise ShapeError(
+            f"bilinear: input2 must have shape (*, J) to match input1 {tuple(input1.shape)}, got {tuple(input2.shape)}"
+        )
+    if tuple(weight.shape[1:]) != (input1.shape[-1], input2.shape[-1]):
+        raise ShapeError(
+            f"bilinear: weight must have shape (O, {input1.shape[-1]}, {input2.shape[-1]}) to match input1 and input2, "
+            f"got {tuple(weight.shape)}"
+        )
+    y = ops.einsum("...i,...j,oij->...o", input1, input2, weight)
+    return y if bias is None else ops.add(y, bias)
 
 
 def relu(input: Any, inplace: bool = False) -> Tensor:
@@ -123,4 +151,15 @@ def cross_entropy(
     return loss.reshape(target.shape) if reduction == "none" else loss
 
 
-__all__ = ["cross_entropy", "gelu", "linear", "log_softmax", "relu", "sigmoid", "silu", "softmax", "tanh"]
+__all__ = [
+    "bilinear",
+    "cross_entropy",
+    "gelu",
+    "linear",
+    "log_softmax",
+    "relu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "tanh",
+]

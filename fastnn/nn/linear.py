@@ -8,10 +8,23 @@ from typing import Any
 
 import numpy.typing as npt
 
+from fastnn.nn.functional import bilinear
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter, uniform
 from fastnn.ops import linear
 from fastnn.tensor import Tensor
+
+
+def _sizes(layer: str, *features: Any) -> list[int]:
+    """Numbers of features, checked."""
+    words = " and ".join(map(repr, features))
+    try:
+        sizes = [operator.index(n) for n in features]
+    except TypeError:
+        raise TypeError(f"{layer}: features must be integers, got {words}") from None
+    if min(sizes) < 0:
+        raise ValueError(f"{layer}: features must not be negative, got {words}")
+    return sizes
 
 
 class Linear(Module):
@@ -39,12 +52,7 @@ class Linear(Module):
         dtype: npt.DTypeLike | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        try:
-            in_features, out_features = operator.index(in_features), operator.index(out_features)
-        except TypeError:
-            raise TypeError(f"Linear: features must be integers, got {in_features!r} and {out_features!r}") from None
-        if in_features < 0 or out_features < 0:
-            raise ValueError(f"Linear: features must not be negative, got {in_features} and {out_features}")
+        in_features, out_features = _sizes("Linear", in_features, out_features)
         self.in_features = in_features
         self.out_features = out_features
         bound = 1 / math.sqrt(in_features) if in_features else 0.0
@@ -63,6 +71,53 @@ class Linear(Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
+class Bilinear(Module):
+    """``y[o] = sum over i and j of x1[i] * weight[o, i, j] * x2[j], plus bias[o]``.
+
+    Parameters
+    ----------
+    in1_features, in2_features, out_features : sizes of the last axes of x1, x2 and y.
+    bias : whether to add one.
+    dtype : float32 (default) or float64.
+
+    Attributes
+    ----------
+    weight : (out_features, in1_features, in2_features), from U(-1/sqrt(in1_features), 1/sqrt(in1_features)).
+    bias : (out_features), likewise.
+
+    Shapes: x1 (*, in1_features), x2 (*, in2_features) -> y (*, out_features).
+    """
+
+    bias: Parameter | None
+
+    def __init__(
+        self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, device: Any = None,
+        dtype: npt.DTypeLike | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        sizes = _sizes("Bilinear", in1_features, in2_features, out_features)
+        if sizes[0] == 0:
+            raise ValueError("Bilinear: in1_features must be positive, got 0")
+        self.in1_features, self.in2_features, self.out_features = sizes
+        bound = 1 / math.sqrt(sizes[0])
+        self.weight = uniform((sizes[2], sizes[0], sizes[1]), bound, dtype)
+        if bias:
+            self.bias = uniform((sizes[2],), bound, dtype)
+        else:
+            self.register_parameter("bias", None)
+
+    def forward(self, input1: Any, input2: Any) -> Tensor:
+        """Apply the map to the last axes."""
+        return bilinear(input1, input2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """Sizes, as torch words them."""
+        return (
+            f"in1_features={self.in1_features}, in2_features={self.in2_features}, out_features={self.out_features}, "
+            f"bias={self.bias is not None}"
+        )
+
+
 class Identity(Module):
     """Gives its input back; takes and ignores any arguments."""
 
@@ -74,4 +129,4 @@ class Identity(Module):
         return input
 
 
-__all__ = ["Identity", "Linear"]
+__all__ = ["Bilinear", "Identity", "Linear"]

@@ -1,6 +1,7 @@
 """Operations on arrays and Tensors, under NumPy's and torch's names: arrays in, arrays out; Tensors in, Tensors out."""
 
 from fastnn.ops.activation import erf, gelu, log_softmax, relu, sigmoid, silu, softmax, tanh
+from fastnn.ops.addmm import addbmm, addmm, addmv, addr, baddbmm
 from fastnn.ops.arithmetic import (
     add,
     copy,
@@ -15,30 +16,45 @@ from fastnn.ops.arithmetic import (
     not_equal,
     subtract,
 )
+from fastnn.ops.einsum import einsum
 from fastnn.ops.linear import linear
 from fastnn.ops.loss import cross_entropy
 from fastnn.ops.matmul import matmul
+from fastnn.ops.products import bmm, dot, inner, mm, mv, outer, vdot
 from fastnn.ops.reduction import mean, sum
+from fastnn.ops.tensordot import tensordot
 
 __all__ = [
     "add",
+    "addbmm",
+    "addmm",
+    "addmv",
+    "addr",
+    "baddbmm",
+    "bmm",
     "copy",
     "cross_entropy",
     "divide",
+    "dot",
+    "einsum",
     "equal",
     "erf",
     "gelu",
     "greater",
     "greater_equal",
+    "inner",
     "less",
     "less_equal",
     "linear",
     "log_softmax",
     "matmul",
     "mean",
+    "mm",
     "multiply",
+    "mv",
     "negative",
     "not_equal",
+    "outer",
     "relu",
     "sigmoid",
     "silu",
@@ -46,4 +62,6 @@ __all__ = [
     "subtract",
     "sum",
     "tanh",
+    "tensordot",
+    "vdot",
 ]

@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._kernels.matmul.plan import product
-from fastnn.ops.arithmetic import contiguous
+from fastnn.ops.contraction import axis_labels, contract, gradient
 from fastnn.ops.lowering import Array, Lowering
-from fastnn.ops.matmul import gradient_order
-from fastnn.ops.op import Op, Saved
-from fastnn.ops.reduction import column_sum
+from fastnn.ops.op import Op, Saved, Shape
+from fastnn.ops.reduction import sum_axes
 
 
 def _forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
@@ -32,38 +30,27 @@ def _backward(ctx: Saved, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
     )
 
 
-def _rows(low: Lowering, x: Array) -> Array:
-    """All axes but the last joined, copied where the strides do not allow a view."""
-    rows = x.rows()
-    if rows is None:
-        rows = contiguous(low, x).rows()
-        assert rows is not None
-    return rows
+def _labels(x: Shape) -> tuple[str, str, str]:
+    """The labels of x, w and y."""
+    batch = axis_labels(len(x) - 1)
+    return f"{batch}k", "mk", f"{batch}m"
 
 
 def _lower(low: Lowering, x: Array, w: Array, b: Array | None) -> Array:
-    y = low.output((*x.shape[:-1], w.shape[0]), x.dtype)
-    out = y.rows()
-    assert out is not None
-    product(low, _rows(low, x), w.T, out, bias=b)
-    return y
+    one, two, out = _labels(x.shape)
+    return contract(low, (x, one), (w, two), out, bias=b)
 
 
 def _lower_backward(low: Lowering, dy: Array) -> tuple[Array | None, ...]:
     x, w = low.saved["x"], low.saved["w"]
-    drows = _rows(low, dy)
+    one, two, out = _labels(x.shape)
     dx = dw = db = None
     if low.needs["w"]:
-        dw = low.output(w.shape, w.dtype, gradient_order(w))
-        product(low, drows.T, _rows(low, x), dw)
+        dw = gradient(low, (w, two), (dy, out), (x, one))
     if low.needs["b"]:
-        db = low.output((w.shape[0],), w.dtype)
-        column_sum(low, drows, db)
+        db = sum_axes(low, dy, range(dy.ndim - 1), low.output((w.shape[0],), w.dtype))
     if low.needs["x"]:
-        dx = low.output(x.shape, x.dtype)
-        rows = dx.rows()
-        assert rows is not None
-        product(low, drows, w, rows)
+        dx = gradient(low, (x, one), (dy, out), (w, two))
     return dx, dw, db
 
 

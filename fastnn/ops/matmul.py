@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from fastnn._kernels.matmul.plan import product
 from fastnn._numpy_views import sum_to
 from fastnn.errors import ShapeError
+from fastnn.ops.contraction import axis_labels, contract, extents, gradient
 from fastnn.ops.lowering import Array, Lowering
 from fastnn.ops.op import Op, Saved, Shape
-
-# Up to this many products of a batch become phases of their own; larger batches are NumPy's.
-MOST_PRODUCTS = 256
-
-
-def _flops(x: Shape, y: Shape) -> float:
-    (shape,) = _shape("matmul", {"x": x, "y": y}, {})
-    return 2 * math.prod(shape) * x[-1]
 
 
 def _as_matrices(x: Shape, y: Shape) -> tuple[Shape, Shape]:
@@ -64,69 +55,31 @@ def _backward(ctx: Saved, dz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def _matrix(x: Array, column: bool) -> Array:
-    """A vector as a row or a column."""
-    if x.ndim > 1:
-        return x
-    if column:
-        return replace(x, shape=(*x.shape, 1), strides=(*x.strides, 1))
-    return replace(x, shape=(1, *x.shape), strides=(1, *x.strides))
+def _labels(x: Shape, y: Shape) -> tuple[str, str, str, str]:
+    """The labels of both operands and the result, and those of the batch."""
+    batch = axis_labels(max(len(x), len(y), 2) - 2)
+    row, column = "i" if len(x) > 1 else "", "j" if len(y) > 1 else ""
+    own_x, own_y = batch[len(batch) - len(x[:-2]) :], batch[len(batch) - len(y[:-2]) :]
+    return f"{own_x}{row}k", f"{own_y}k{column}", batch + row + column, batch
 
 
-def _lower(low: Lowering, x: Array, y: Array) -> Any:
-    (shape,) = _shape("matmul", {"x": x.shape, "y": y.shape}, {})
-    a, b = _matrix(x, False), _matrix(y, True)
-    batch = shape[: len(shape) - (x.ndim > 1) - (y.ndim > 1)]
-    rows = a.rows() if b.ndim == 2 else None
-    if rows is None and int(np.prod(batch, dtype=object)) > MOST_PRODUCTS:
-        return NotImplemented
-    z = low.output(shape, x.dtype)
-    full = replace(z, shape=(*batch, a.shape[-2], b.shape[-1]), strides=_full_strides(z, x, y))
-    if rows is not None:
-        joined = full.rows()
-        assert joined is not None
-        product(low, rows, b, joined)
-        return z
-    a = a.broadcast_to((*batch, *a.shape[-2:]))
-    b = b.broadcast_to((*batch, *b.shape[-2:]))
-    for index in np.ndindex(*batch):
-        product(low, _at(a, index), _at(b, index), _at(full, index))
-    return z
+def _lower(low: Lowering, x: Array, y: Array) -> Array:
+    one, two, out, batch = _labels(x.shape, y.shape)
+    return contract(low, (x, one), (y, two), out, never_columns=batch)
 
 
-def _full_strides(z: Array, x: Array, y: Array) -> tuple[int, ...]:
-    """Strides of the product with the axes that vectors lose."""
-    strides = list(z.strides)
-    if y.ndim == 1:
-        strides.append(1)
-    if x.ndim == 1:
-        strides.insert(len(strides) - 1, 1)
-    return tuple(strides)
-
-
-def _at(x: Array, index: tuple[int, ...]) -> Array:
-    """One matrix of a batch."""
-    skip = sum(i * s for i, s in zip(index, x.strides, strict=False))
-    return replace(x, shape=x.shape[-2:], strides=x.strides[-2:], offset=x.offset + skip * x.itemsize)
-
-
-def gradient_order(x: Array) -> tuple[int, ...] | None:
-    """The order of axes in which a gradient lies as its matrix does."""
-    return (1, 0) if x.ndim == 2 and x.strides[0] == 1 != x.strides[1] else None
-
-
-def _lower_backward(low: Lowering, dz: Array) -> Any:
+def _lower_backward(low: Lowering, dz: Array) -> tuple[Array | None, ...]:
     x, y = low.saved["x"], low.saved["y"]
-    if x.ndim != 2 or y.ndim != 2:
-        return NotImplemented
-    dx = dy = None
-    if low.needs["x"]:
-        dx = low.output(x.shape, x.dtype, gradient_order(x))
-        product(low, dz, y.T, dx)
-    if low.needs["y"]:
-        dy = low.output(y.shape, y.dtype, gradient_order(y))
-        product(low, x.T, dz, dy)
-    return dx, dy
+    one, two, out, _ = _labels(x.shape, y.shape)
+    return (
+        gradient(low, (x, one), (dz, out), (y, two)) if low.needs["x"] else None,
+        gradient(low, (y, two), (dz, out), (x, one)) if low.needs["y"] else None,
+    )
+
+
+def _flops(x: Shape, y: Shape, **_: Any) -> float:
+    one, two, _out, _batch = _labels(x, y)
+    return 2.0 * math.prod(extents((x, one), (y, two)).values())
 
 
 matmul = Op(
@@ -146,6 +99,13 @@ matmul = Op(
         {"x": (4, 5), "y": (5,)},
         {"x": (2, 3, 4), "y": (4, 5)},
         {"x": (2, 1, 3, 4), "y": (3, 4, 5)},
+        {"x": (3, 4), "y": (5, 4, 2)},
+        {"x": (5, 3, 4), "y": (1, 4, 2)},
+        {"x": (4,), "y": (3, 4, 5)},
+        {"x": (2, 3, 4), "y": (4,)},
+        {"x": (2, 0, 3), "y": (2, 3, 4)},
+        {"x": (2, 3, 0), "y": (0, 4)},
+        {"x": (0, 3, 4), "y": (4, 5)},
         {"x": (0, 4), "y": (4, 3)},
         {"x": (3, 0), "y": (0, 2)},
     ],
@@ -153,5 +113,6 @@ matmul = Op(
         {"x": (64, 64), "y": (64, 64)},
         {"x": (128, 784), "y": (784, 128)},
         {"x": (1024, 1024), "y": (1024, 1024)},
+        {"x": (64, 32, 32), "y": (64, 32, 32)},
     ],
 )

@@ -53,7 +53,7 @@ def _bound(op: Op, name: str, case: Mapping[str, Any], shapes: Mapping[str, tupl
 def layouts(array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """The same values in every layout that callers bring, and (last) a row repeated by stride 0."""
     yield "contiguous", array
-    yield "fortran", np.asfortranarray(array)
+    yield "fortran", np.array(array, order="F")
     if array.ndim:
         wide = np.zeros((*array.shape[:-1], array.shape[-1] * 3 + 1), array.dtype)
         view = wide[..., 1::3][..., : array.shape[-1]]
@@ -72,3 +72,15 @@ def layouts(array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     yield "read-only", locked
     if array.ndim and array.shape[0] > 0:
         yield "repeated", np.broadcast_to(array[:1], array.shape)
+
+
+def relaid(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The same values in a layout drawn at random: axes in any order, steps of several sizes and both signs."""
+    order = rng.permutation(array.ndim)
+    steps = [int(s) for s in rng.choice([1, 1, 1, 2, 3, -1, -2], size=array.ndim)]
+    extents = [abs(s) * n for s, n in zip(steps, array.shape, strict=True)]
+    memory = np.full([extents[axis] for axis in order], -99, array.dtype)
+    index: tuple[Any, ...] = (*(slice(None, None, s) for s in steps), ...)
+    view = memory.transpose(np.argsort(order))[index]
+    view[...] = array
+    return view

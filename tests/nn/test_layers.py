@@ -38,6 +38,37 @@ def test_linear_takes_any_leading_axes():
     assert nn.Linear(4, 3, bias=False)(x).shape == (2, 5, 3)
 
 
+def test_functional_linear_takes_torchs_names_and_a_weight_without_outputs():
+    x, w, b = (
+        fastnn.tensor(np.random.default_rng(i).standard_normal(s)) for i, s in enumerate(((2, 5, 4), (3, 4), (3,)))
+    )
+    np.testing.assert_allclose(F.linear(input=x, weight=w, bias=b), x.numpy() @ w.numpy().T + b.numpy(), rtol=1e-12)
+    one = F.linear(x, w[0], b[0])
+    assert one.shape == (2, 5)
+    np.testing.assert_allclose(one, x.numpy() @ w.numpy()[0] + b.numpy()[0], rtol=1e-12)
+
+
+def test_bilinear():
+    fastnn.random.manual_seed(0)
+    layer = nn.Bilinear(4, 3, 5).double()
+    assert {n: tuple(p.shape) for n, p in layer.named_parameters()} == {"weight": (5, 4, 3), "bias": (5,)}
+    assert 0.3 < float(np.abs(layer.weight.detach().numpy()).max()) <= 0.5
+    assert repr(layer) == "Bilinear(in1_features=4, in2_features=3, out_features=5, bias=True)"
+    x, y = (fastnn.tensor(np.random.default_rng(n).standard_normal((2, 6, n)), requires_grad=True) for n in (4, 3))
+    arrays = [z.detach().numpy() for z in (x, layer.weight, y)]
+    expected = np.einsum("abi,oij,abj->abo", *arrays) + layer.bias.detach().numpy()
+    np.testing.assert_allclose(layer(x, y).detach(), expected, rtol=1e-11)
+    assert fastnn.testing.gradcheck(lambda *xs: F.bilinear(*xs), [x, y, layer.weight, layer.bias], samples=20)
+    assert nn.Bilinear(4, 3, 5, bias=False)(x.float(), y.float()).shape == (2, 6, 5)
+    with pytest.raises(fastnn.ShapeError, match=r"bilinear: input2 must have shape .* got \(2, 3\)"):
+        layer(x, y[:, 0])
+    with pytest.raises(fastnn.ShapeError, match=r"bilinear: weight must have shape \(O, 3, 4\) .* got \(5, 4, 3\)"):
+        layer(y, x)
+    for sizes, error in (((0, 3, 4), ValueError), ((2, -1, 4), ValueError), ((2, 3, "a"), TypeError)):
+        with pytest.raises(error, match="Bilinear: "):
+            nn.Bilinear(*sizes)
+
+
 def test_linear_gradients_of_an_empty_batch_are_zero():
     layer = nn.Linear(4, 3)
     layer(np.zeros((0, 4), "float32")).sum().backward()

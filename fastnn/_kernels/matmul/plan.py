@@ -159,10 +159,14 @@ class _Planner:
         self.tile: Tile = way.value
         self.nanoseconds = way.nanoseconds / (k + 12)  # for each k
         self.panel = self.tile.vectors * self.lanes
+        count = math.prod(c.shape[:-2])
+        # a B that the whole batch shares is packed once, if at all
+        shared = all(s == 0 or e == 1 for e, s in zip(b.shape[:-2], b.strides[:-2], strict=True))
         if self.dots:
             ways = [Way("summed in lanes", 0.0, "one column: every element is a dot product", table.DOTS)]
         else:
-            ways = table.b_ways(m, n, k, size, b.strides[-2:], batched=a.ndim > 2)
+            rows = m * count if shared and m > 1 else m
+            ways = table.b_ways(rows, n, k, size, b.strides[-2:], once=shared)
         pack_b = self._choose("reading of B", ways).value
         if pack_b != table.PACKED:
             self._multiply(a, b, c, self.steps, pack_b, first=True)
@@ -170,11 +174,11 @@ class _Planner:
         columns = table.panels_columns(n, self.panel, size)
         for j in range(0, n, columns):
             stop = min(n, j + columns)
-            side, own = _part(b, 1, j, stop), _part(c, 1, j, stop)
-            steps = [s._replace(operands=tuple(_part(x, 1, j, stop) for x in s.operands)) for s in self.steps]
+            side, own = _part(b, -1, j, stop), _part(c, -1, j, stop)
+            steps = [s._replace(operands=tuple(_part(x, -1, j, stop) for x in s.operands)) for s in self.steps]
             for k0, k1 in table.panels_parts(k, min(n, columns), size):
-                panels = self._panels(_part(side, 0, k0, k1))
-                part = _part(a, 1, k0, k1)
+                panels = self._panels(_part(side, -2, k0, k1))
+                part = _part(a, -1, k0, k1)
                 self._multiply(part, panels, own, steps if k1 == k else (), pack_b, first=k0 == 0)
 
     def _choose(self, what: str, ways: Sequence[Way]) -> Way:
@@ -295,8 +299,7 @@ class _Planner:
 
     def _panels(self, b: Array) -> Array:
         """Append the phase that copies b into panels; return them, with strides as the product needs them."""
-        k, n = b.shape
-        size = b.itemsize
+        (k, n), size = b.shape[-2:], b.itemsize
         count = -(-n // self.panel)
         space = self.low.temporary((count * k * self.panel,), b.dtype)
         work = k * n * (table.PACK_NS + table.MEMORY_NS)
@@ -306,7 +309,8 @@ class _Planner:
             [
                 reads(b),
                 writes(space),
-                *(n, k, b.strides[1] * size, b.strides[0] * size, self.panel, table.direction(*b.strides[::-1])),
+                *(n, k, b.strides[-1] * size, b.strides[-2] * size, self.panel),
+                table.direction(b.strides[-1], b.strides[-2]),
                 *(columns, rows),
             ],
             chunks=-(-n // columns) * -(-k // rows),
@@ -315,10 +319,11 @@ class _Planner:
             dtype=b.dtype,
             width=self.tiles.width,
         )
-        return replace(space, shape=(k, n), strides=(self.panel, k))
+        return replace(space, shape=b.shape, strides=(*[0] * (b.ndim - 2), self.panel, k))
 
 
 def _part(x: Array, axis: int, start: int, stop: int) -> Array:
-    """Elements start to stop - 1 along an axis."""
+    """Elements start to stop - 1 along an axis, counted from the last one: -1, -2."""
+    axis += x.ndim
     shape = (*x.shape[:axis], stop - start, *x.shape[axis + 1 :])
     return replace(x, shape=shape, offset=x.offset + start * x.strides[axis] * x.itemsize)

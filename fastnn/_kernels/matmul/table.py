@@ -190,8 +190,11 @@ NAMES = {
 }
 
 
-def b_ways(m: int, n: int, k: int, size: int, strides: tuple[int, ...], batched: bool) -> list[Way]:
-    """How B, of the given strides (k, columns), may be read; the value is one of the numbers above."""
+def b_ways(m: int, n: int, k: int, size: int, strides: tuple[int, ...], *, once: bool) -> list[Way]:
+    """How B, of the given strides (k, columns), may be read; the value is one of the numbers above.
+
+    `once`: all rows meet the same B.
+    """
     step, column = strides
     beside, elements = column == 1 or n == 1, n * k
     if m == 1 and beside and n * size > 256:
@@ -212,7 +215,7 @@ def b_ways(m: int, n: int, k: int, size: int, strides: tuple[int, ...], batched:
         each = B_2048_NS if apart % 2048 == 0 else B_512_NS if apart % 512 == 0 else B_APART_NS
         why = f"rows lie {apart} bytes apart"
         ways.insert(0, Way(NAMES[PACK_NONE], m * elements * each + _again(m, n, k, 256), why, PACK_NONE))
-    if not batched and k >= 64 and n >= 64:
+    if once and k >= 64 and n >= 64:
         cost = elements * (PACK_NS + MEMORY_NS) + _again(m, n, k, n)
         ways.append(Way(NAMES[PACKED], cost, "once for all rows; chunks are rows of C", PACKED))
     return ways
