@@ -16,6 +16,7 @@ from fastnn.ops.arithmetic import (
     not_equal,
     subtract,
 )
+from fastnn.ops.dense import dense
 from fastnn.ops.einsum import einsum
 from fastnn.ops.linear import linear
 from fastnn.ops.loss import cross_entropy
@@ -34,6 +35,7 @@ __all__ = [
     "bmm",
     "copy",
     "cross_entropy",
+    "dense",
     "divide",
     "dot",
     "einsum",

@@ -30,20 +30,20 @@ def _backward(ctx: Saved, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
     )
 
 
-def _labels(x: Shape) -> tuple[str, str, str]:
+def labels(x: Shape) -> tuple[str, str, str]:
     """The labels of x, w and y."""
     batch = axis_labels(len(x) - 1)
     return f"{batch}k", "mk", f"{batch}m"
 
 
 def _lower(low: Lowering, x: Array, w: Array, b: Array | None) -> Array:
-    one, two, out = _labels(x.shape)
+    one, two, out = labels(x.shape)
     return contract(low, (x, one), (w, two), out, bias=b)
 
 
 def _lower_backward(low: Lowering, dy: Array) -> tuple[Array | None, ...]:
     x, w = low.saved["x"], low.saved["w"]
-    one, two, out = _labels(x.shape)
+    one, two, out = labels(x.shape)
     dx = dw = db = None
     if low.needs["w"]:
         dw = gradient(low, (w, two), (dy, out), (x, one))
