@@ -97,13 +97,22 @@ class Packer:
         whole = (lines // self.lanes) * self.lanes
         rest = lines - whole
         mask = v.mask(rest.value)
-        with code.range(0, k) as p:
-            target, place = to + p * to_step, source + p * step
-            with code.range(0, lines // self.lanes) as q:
-                v.store(v.load(v.pointer((place + q * self.width).value)), v.pointer((target + q * self.width).value))
-            with code.when(rest.compare("!=", 0)):
-                at = v.pointer((place + whole * self.size).value)
-                v.store(v.load(at, mask), v.pointer((target + whole * self.size).value), mask if self.masks else None)
+        stored = mask if self.masks else None
+        with code.builder.if_else(whole.compare("==", 0).value) as (few, many):
+            with few:
+                # fewer lines than a vector has lanes, as a strip of A: nothing but a load and a store for each k
+                target, place = code.local(to), code.local(source)
+                with code.range(0, k):
+                    v.store(v.load(v.pointer(place.now.value), mask), v.pointer(target.now.value), stored)
+                    target.now, place.now = target.now + to_step, place.now + step
+            with many, code.range(0, k) as p:
+                target_row, row = to + p * to_step, source + p * step
+                with code.range(0, lines // self.lanes) as q:
+                    vector = v.load(v.pointer((row + q * self.width).value))
+                    v.store(vector, v.pointer((target_row + q * self.width).value))
+                with code.when(rest.compare("!=", 0)):
+                    at = v.pointer((row + whole * self.size).value)
+                    v.store(v.load(at, mask), v.pointer((target_row + whole * self.size).value), stored)
 
     def _panels(
         self, code: Code, v: Vectors, how: Value, to: Value, panel: Value, behind: Value, source: Value, line: Value,

@@ -166,7 +166,9 @@ class _Planner:
             ways = [Way("summed in lanes", 0.0, "one column: every element is a dot product", table.DOTS)]
         else:
             rows = m * count if shared and m > 1 else m
-            ways = table.b_ways(rows, n, k, size, b.strides[-2:], once=shared)
+            how_a = table.cheapest(table.a_ways(m, n, k, size, a.strides[-2:])).value
+            again = table.READ_NS + table.STRIP_NS.get(how_a, 0.0)
+            ways = table.b_ways(rows, n, k, size, b.strides[-2:], once=shared, again=again)
         pack_b = self._choose("reading of B", ways).value
         if pack_b != table.PACKED:
             self._multiply(a, b, c, self.steps, pack_b, first=True)

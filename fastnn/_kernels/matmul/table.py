@@ -33,9 +33,10 @@ PACK_NONE, PACK_BESIDE, PACK_ALONG, PACK_ANY, PACKED, ROW_BESIDE, ROW_ALONG, DOT
 EPILOGUE_AT, TILE_AT, PANELS_AT, STRIPS_AT = 0, 1 << 10, 16 << 10, 528 << 10
 PANELS_ROOM, STRIPS_ROOM = STRIPS_AT - PANELS_AT, (1 << 20) - STRIPS_AT
 
-# Nanoseconds of a cycle, and of an element's packing (read, turn, write), of its way through memory where a phase of
-# its own packs it, of reading it once more from the second-level cache.
+# Nanoseconds of a cycle; of an element's packing into strips of A, by direction, and into panels of B; of its way
+# through memory where a phase of its own packs it; of reading it once more from the second-level cache.
 CYCLE_NS = 0.31
+STRIP_NS = {PACK_BESIDE: 0.15, PACK_ALONG: 0.35, PACK_ANY: 0.7}
 PACK_NS, MEMORY_NS, READ_NS = 0.25, 0.3, 0.12
 # For each FMA, what operands cost that are read as they lie, instead of aligned and side by side. Of B: rows at any
 # address; rows 512 bytes or 2 KiB apart (or a multiple), which share a few sets of the cache;
@@ -43,7 +44,7 @@ PACK_NS, MEMORY_NS, READ_NS = 0.25, 0.3, 0.12
 # same 2 KiB apart; rows side by side, where each k touches a line of the cache of which a strip takes a part; anyhow.
 B_APART_NS, B_512_NS, B_2048_NS = 0.0052, 0.0104, 0.0208
 B_ALIGNED_NS, B_ALIGNED_2048_NS = 0.001, 0.006
-A_ALONG_NS, A_2048_NS, A_BESIDE_NS, A_ANY_NS = 0.0004, 0.0027, 0.00137, 0.01
+A_ALONG_NS, A_2048_NS, A_BESIDE_NS, A_ANY_NS = 0.0004, 0.0027, 0.0017, 0.01
 
 # k of a block, roughly: where chunks pack what they need, and where B was packed before.
 BLOCK, READY_BLOCK = 320, 512
@@ -190,11 +191,16 @@ NAMES = {
 }
 
 
-def b_ways(m: int, n: int, k: int, size: int, strides: tuple[int, ...], *, once: bool) -> list[Way]:
+def b_ways(m: int, n: int, k: int, size: int, strides: tuple[int, ...], *, once: bool, again: float) -> list[Way]:
     """How B, of the given strides (k, columns), may be read; the value is one of the numbers above.
 
-    `once`: all rows meet the same B.
+    `once`: all rows meet the same B. `again`: nanoseconds to read, or pack, an element of A once more.
     """
+
+    def read_a(columns: int) -> float:
+        """Once for each group of some columns."""
+        return m * k * again * -(-n // columns)
+
     step, column = strides
     beside, elements = column == 1 or n == 1, n * k
     if m == 1 and beside and n * size > 256:
@@ -205,7 +211,7 @@ def b_ways(m: int, n: int, k: int, size: int, strides: tuple[int, ...], *, once:
     ways = [
         Way(
             f"{NAMES[how]}, by each chunk",
-            elements * PACK_NS + _again(m, n, k, 256),
+            elements * PACK_NS + read_a(256),
             "stays in the caches of a core",
             how,
         )
@@ -214,9 +220,9 @@ def b_ways(m: int, n: int, k: int, size: int, strides: tuple[int, ...], *, once:
         apart = abs(step) * size
         each = B_2048_NS if apart % 2048 == 0 else B_512_NS if apart % 512 == 0 else B_APART_NS
         why = f"rows lie {apart} bytes apart"
-        ways.insert(0, Way(NAMES[PACK_NONE], m * elements * each + _again(m, n, k, 256), why, PACK_NONE))
+        ways.insert(0, Way(NAMES[PACK_NONE], m * elements * each + read_a(256), why, PACK_NONE))
     if once and k >= 64 and n >= 64:
-        cost = elements * (PACK_NS + MEMORY_NS) + _again(m, n, k, n)
+        cost = elements * (PACK_NS + MEMORY_NS) + read_a(n)
         ways.append(Way(NAMES[PACKED], cost, "once for all rows; chunks are rows of C", PACKED))
     return ways
 
@@ -224,11 +230,6 @@ def b_ways(m: int, n: int, k: int, size: int, strides: tuple[int, ...], *, once:
 def kept_if_aligned(m: int, size: int, step: int) -> bool:
     """Whether a B whose rows begin at multiples of a vector is better read as it lies; seen when the product runs."""
     return m * (B_ALIGNED_2048_NS if abs(step) * size % 2048 == 0 else B_ALIGNED_NS) < PACK_NS
-
-
-def _again(m: int, n: int, k: int, columns: int) -> float:
-    """What it costs to read A once for each group of some columns."""
-    return m * k * READ_NS * -(-n // columns)
 
 
 def a_ways(m: int, n: int, k: int, size: int, strides: tuple[int, ...]) -> list[Way]:
@@ -244,7 +245,7 @@ def a_ways(m: int, n: int, k: int, size: int, strides: tuple[int, ...]) -> list[
         each, why = (A_ALONG_NS, "rows lie along k") if how == PACK_ALONG else (A_BESIDE_NS, "rows lie side by side")
     ways = [Way(NAMES[PACK_NONE], m * n * k * each, why, PACK_NONE)]
     if m > 1:
-        ways.append(Way(NAMES[how], m * k * (PACK_NS + 0.1), "a group of strips at a time", how))
+        ways.append(Way(NAMES[how], m * k * STRIP_NS[how], "a group of strips at a time", how))
     return ways
 
 
