@@ -40,8 +40,8 @@ STRIP_NS = {PACK_BESIDE: 0.15, PACK_ALONG: 0.35, PACK_ANY: 0.7}
 PACK_NS, MEMORY_NS, READ_NS = 0.25, 0.3, 0.12
 # For each FMA, what operands cost that are read as they lie, instead of aligned and side by side. Of B: rows at any
 # address; rows 512 bytes or 2 KiB apart (or a multiple), which share a few sets of the cache; rows at multiples of a
-# vector, and these 2 KiB apart. Of A: rows along k; the same 2 KiB apart; rows side by side, where each k touches a line
-# of the cache of which a strip takes a part; anyhow.
+# vector, and these 2 KiB apart. Of A: rows along k; the same 2 KiB apart; rows side by side, where each k touches a
+# line of the cache of which a strip takes a part; anyhow.
 B_APART_NS, B_512_NS, B_2048_NS = 0.0052, 0.0104, 0.0208
 B_ALIGNED_NS, B_ALIGNED_2048_NS = 0.001, 0.006
 A_ALONG_NS, A_2048_NS, A_BESIDE_NS, A_ANY_NS = 0.0004, 0.0027, 0.0017, 0.01
