@@ -63,6 +63,22 @@ class Array:
         return True
 
     @property
+    def overlaps_itself(self) -> bool:
+        """Whether two elements may share memory; False where each axis steps over all that lies within it."""
+        reach = 1
+        for stride, extent in sorted((abs(s), n) for s, n in zip(self.strides, self.shape, strict=True) if n > 1):
+            if stride < reach:
+                return self.size > 0
+            reach += (extent - 1) * stride
+        return False
+
+    def lies_as(self, other: Array) -> bool:
+        """Whether another array has the same shape, dtype and strides (those of axes of length 1 do not count)."""
+        return (self.shape, self.dtype) == (other.shape, other.dtype) and all(
+            own == its for own, its, n in zip(self.strides, other.strides, self.shape, strict=True) if n != 1
+        )
+
+    @property
     def T(self) -> Array:
         """The axes reversed, without a copy."""
         return replace(self, shape=self.shape[::-1], strides=self.strides[::-1])
@@ -119,6 +135,12 @@ def join_axes(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[t
             for s, own in zip(steps, strides, strict=True):
                 s.append(own[axis])
     return tuple(extents), [tuple(s) for s in steps]
+
+
+def symbolic(array: np.ndarray[Any, Any], storage: int) -> Array:
+    """The symbolic array for a NumPy array whose first element lies at the address of its storage."""
+    size = array.itemsize
+    return Array(storage, array.shape, tuple(s // size if size else 0 for s in array.strides), str(array.dtype))
 
 
 class Cell(NamedTuple):
@@ -190,7 +212,7 @@ class Storage(NamedTuple):
     """What the runtime allocates for a call."""
 
     nbytes: int
-    kind: str  # "input", "output" or "temporary"
+    kind: str  # "input", "output", "temporary", or "out": the caller's, in place of an output
 
 
 class Lowering:
@@ -203,6 +225,7 @@ class Lowering:
     saved : backward only: the arrays that the forward pass kept, by the names in the op's ``saves``.
     shapes : backward only: the shape of every input and output of the forward pass, by name.
     needs : backward only: for each input's name, whether its gradient is wanted.
+    out : forward only: where the caller wants the first output, if that is given and memory that kernels can write.
     phases, checks, storages : what was collected.
     """
 
@@ -214,12 +237,14 @@ class Lowering:
         saved: dict[str, Array] | None = None,
         shapes: dict[str, Any] | None = None,
         needs: dict[str, bool] | None = None,
+        out: Array | None = None,
     ) -> None:
         self.inputs = inputs
         self.attrs = attrs or {}
         self.saved = saved or {}
         self.shapes = {} if shapes is None else shapes
         self.needs = needs or {}
+        self.out = out
         self.phases: list[Phase] = []
         self.checks: list[Phase] = []
         self.storages = [Storage(0, "input") for _ in inputs]
@@ -236,9 +261,43 @@ class Lowering:
         self.storages.append(Storage(nbytes, kind))
         return Array(len(self.storages) - 1, shape, tuple(strides), str(np.dtype(dtype)))
 
-    def output(self, shape: Sequence[int], dtype: str, order: Sequence[int] | None = None) -> Array:
-        """Declare a result. `order` lists the axes from the outermost in memory to the innermost (default: C)."""
+    def output(
+        self,
+        shape: Sequence[int],
+        dtype: str,
+        order: Sequence[int] | None = None,
+        *,
+        into: Callable[[Array], bool] | None = None,
+    ) -> Array:
+        """Declare a result.
+
+        Parameters
+        ----------
+        shape, dtype : what it holds.
+        order : the axes from the outermost in memory to the innermost (default: C).
+        into : for an op's first output, whether the phases can write it where a caller's `out` lies, given that
+            array. The result then has the strides of `out`, none of whose elements share memory. Without it, or where
+            it says no, the result is laid out in the given order, and copied to an `out` that is laid out otherwise.
+        """
+        shape = tuple(int(extent) for extent in shape)
+        dtype = str(np.dtype(dtype))
+        out = self.out
+        agrees = out is not None and (out.shape, out.dtype) == (shape, dtype) and not out.overlaps_itself
+        if out is not None and agrees and into is not None and into(out):
+            self.storages.append(Storage(0, "out"))
+            return replace(out, storage=len(self.storages) - 1)
         return self._allocate(shape, dtype, order, "output")
+
+    def lies_in_out(self, output: Array) -> bool:
+        """Whether the phases can write the first output where `out` lies: it was laid out so, or lies so anyway.
+
+        Raises ValueError where something else than the first output was laid out like `out`.
+        """
+        lies_so = self.out is not None and output.offset == 0 and output.lies_as(self.out)
+        for storage in (i for i, s in enumerate(self.storages) if s.kind == "out"):
+            if storage != output.storage or not lies_so:
+                raise ValueError("output: `into` is for the first output of an op, and that must be returned as it is")
+        return lies_so and self.storages[output.storage].kind in ("out", "output")
 
     def temporary(self, shape: Sequence[int], dtype: str) -> Array:
         """Declare working memory that lives as long as the call."""

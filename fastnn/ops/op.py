@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn._kernels.errors import KernelsUnavailable
+from fastnn._runtime.dispatch import Primitive, get_backend
 from fastnn._runtime.recipe import Recipe
-from fastnn._runtime.tensor import Primitive, get_backend, register
+from fastnn._runtime.tensor import register, registered
 from fastnn.errors import DTypeError, ShapeError
-from fastnn.ops.lowering import Array, Lowering, Phase
+from fastnn.ops.lowering import Array, Lowering, Phase, symbolic
 
 KERNEL_DTYPES = ("float32", "float64")
 NUMPY_BACKEND = 1
@@ -129,12 +130,7 @@ class Saved:
 
 
 def _symbolic(arrays: Iterable[np.ndarray | None]) -> list[Array | None]:
-    return [
-        None
-        if a is None
-        else Array(i, a.shape, tuple(s // a.itemsize if a.itemsize else 0 for s in a.strides), str(a.dtype))
-        for i, a in enumerate(arrays)
-    ]
+    return [None if a is None else symbolic(a, i) for i, a in enumerate(arrays)]
 
 
 def _resolve(phases: Sequence[Phase]) -> Callable[[Phase], int]:
@@ -143,6 +139,13 @@ def _resolve(phases: Sequence[Phase]) -> Callable[[Phase], int]:
 
     jit.prepare([(phase.kernel, dict(phase.static)) for phase in phases])
     return lambda phase: jit.address(phase.kernel, **dict(phase.static))
+
+
+def _named(name: str) -> Any:
+    """The op of a name, for pickles."""
+    import fastnn.ops  # noqa: F401  fills the table
+
+    return registered()[name]
 
 
 class Op(Primitive):
@@ -251,6 +254,12 @@ class Op(Primitive):
     def __repr__(self) -> str:
         return f"<op {self.name}: {self.spec.text}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An op is one of its kind, found by its name: a copy is the op itself, and so is what a pickle gives back."""
+        if registered().get(self.name) is not self:
+            raise TypeError(f"{self.name}: only the op that the table holds under this name can be copied or pickled")
+        return _named, (self.name,)
+
     def _check_attributes(self, attributes: tuple[Any, ...]) -> tuple[Any, ...]:
         if self.check is not None:
             named = self.check(dict(zip(self.attribute_names, attributes, strict=True)))
@@ -318,7 +327,13 @@ class Op(Primitive):
             return shapes, None
         return shapes, [self.spec.resolve(place, sizes) for place in self.spec.outputs]
 
-    def _lower(self, arrays: list[np.ndarray | None], attributes: tuple[Any, ...], tensors: bool) -> Recipe:
+    def _lower(
+        self,
+        arrays: list[np.ndarray | None],
+        attributes: tuple[Any, ...],
+        tensors: bool,
+        out: np.ndarray | None,
+    ) -> Recipe:
         for n, array in zip(self.input_names, arrays, strict=True):
             if array is None:
                 continue
@@ -333,11 +348,18 @@ class Op(Primitive):
                     raise MemoryError(f"{self.name}: a result of shape {shape} is larger than any memory")
         recipe = None
         if get_backend() != NUMPY_BACKEND and self.lower is not None and floats and floats[0] in KERNEL_DTYPES:
-            low = Lowering(tuple(_symbolic(arrays)), dict(zip(self.attribute_names, attributes, strict=True)))
+            low = Lowering(
+                tuple(_symbolic(arrays)),
+                dict(zip(self.attribute_names, attributes, strict=True)),
+                out=None if out is None else symbolic(out, len(arrays)),
+            )
             low.shapes = shapes
             outputs = _as_tuple(self.lower[0](low, *low.inputs))
             if outputs[0] is not NotImplemented:
-                recipe = self._recipe(low, outputs, shapes)
+                if out is not None:
+                    self._check_out(outputs[0].shape, np.dtype(outputs[0].dtype), out)
+                into = low.lies_in_out(outputs[0])
+                recipe = self._recipe(low, outputs, shapes=shapes, returned=self.n_returned, into=into)
             if recipe is not None:
                 shapes["->"] = [(o.shape, np.dtype(o.dtype)) for o in outputs]
                 shapes |= {place.name: o.shape for place, o in zip(self.spec.outputs, outputs, strict=True)}
@@ -345,7 +367,7 @@ class Op(Primitive):
             recipe = self._reference_recipe(arrays, shapes, floats)
         return recipe
 
-    def _recipe(self, low: Lowering, outputs: Sequence[Array | None], shapes: dict[str, Any]) -> Recipe | None:
+    def _recipe(self, low: Lowering, outputs: Sequence[Array | None], **more: Any) -> Recipe | None:
         try:
             resolve = _resolve([*low.checks, *low.phases])
         except KernelsUnavailable as error:
@@ -354,7 +376,7 @@ class Op(Primitive):
 
             use_backend("numpy")
             return None
-        return Recipe(len(low.inputs), low, outputs, resolve, self.cell_names, shapes=shapes)
+        return Recipe(len(low.inputs), low, outputs, resolve, self.cell_names, **more)
 
     def _reference_recipe(
         self, arrays: list[np.ndarray | None], shapes: dict[str, Any], floats: Sequence[str]
@@ -392,7 +414,7 @@ class Op(Primitive):
             low.saved = {n: a for n, a in zip(self.saves, arrays[count:], strict=True) if a is not None}
             outputs = _as_tuple(self.lower[1](low, *arrays[:count]))
             if outputs[0] is not NotImplemented:
-                made = self._recipe(low, [o if n else None for o, n in zip(outputs, needs, strict=True)], {})
+                made = self._recipe(low, [o if n else None for o, n in zip(outputs, needs, strict=True)])
                 if made is not None:
                     return made
         assert self.reference[1] is not None
