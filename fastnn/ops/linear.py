@@ -10,7 +10,7 @@ import numpy as np
 from fastnn._kernels.matmul.plan import product
 from fastnn.ops.arithmetic import contiguous
 from fastnn.ops.lowering import Array, Lowering
-from fastnn.ops.matmul import gradient_order
+from fastnn.ops.matmul import gradient_order, unit_stride
 from fastnn.ops.op import Op, Saved
 from fastnn.ops.reduction import column_sum
 
@@ -41,8 +41,13 @@ def _rows(low: Lowering, x: Array) -> Array:
     return rows
 
 
+def _takes(out: Array) -> bool:
+    rows = out.rows()
+    return rows is not None and unit_stride(rows)
+
+
 def _lower(low: Lowering, x: Array, w: Array, b: Array | None) -> Array:
-    y = low.output((*x.shape[:-1], w.shape[0]), x.dtype)
+    y = low.output((*x.shape[:-1], w.shape[0]), x.dtype, into=_takes)
     out = y.rows()
     assert out is not None
     product(low, _rows(low, x), w.T, out, bias=b)

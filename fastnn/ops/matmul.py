@@ -74,8 +74,15 @@ def _lower(low: Lowering, x: Array, y: Array) -> Any:
     rows = a.rows() if b.ndim == 2 else None
     if rows is None and int(np.prod(batch, dtype=object)) > MOST_PRODUCTS:
         return NotImplemented
-    z = low.output(shape, x.dtype)
-    full = replace(z, shape=(*batch, a.shape[-2], b.shape[-1]), strides=_full_strides(z, x, y))
+
+    def matrices(z: Array) -> Array:
+        return replace(z, shape=(*batch, a.shape[-2], b.shape[-1]), strides=_full_strides(z, x, y))
+
+    def takes(out: Array) -> bool:
+        return unit_stride(matrices(out)) and (rows is None or matrices(out).rows() is not None)
+
+    z = low.output(shape, x.dtype, into=takes)
+    full = matrices(z)
     if rows is not None:
         joined = full.rows()
         assert joined is not None
@@ -102,6 +109,11 @@ def _at(x: Array, index: tuple[int, ...]) -> Array:
     """One matrix of a batch."""
     skip = sum(i * s for i, s in zip(index, x.strides, strict=False))
     return replace(x, shape=x.shape[-2:], strides=x.strides[-2:], offset=x.offset + skip * x.itemsize)
+
+
+def unit_stride(z: Array) -> bool:
+    """Whether products can be written there: the elements of each row, or of each column, lie side by side."""
+    return any(n <= 1 or stride == 1 for n, stride in zip(z.shape[-2:], z.strides[-2:], strict=True))
 
 
 def gradient_order(x: Array) -> tuple[int, ...] | None:
