@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from fastnn._runtime.tensor import get_backend, set_backend_now
+from fastnn._runtime.dispatch import get_backend, set_backend_now
 
 BACKENDS = ("kernels", "numpy")
 

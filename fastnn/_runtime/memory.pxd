@@ -1,8 +1,12 @@
 cimport numpy as cnp
 
+cdef extern from "pool.h" namespace "fastnn" nogil:
+    cdef cppclass Piece:
+        void* address
+        int size_class
+
 cdef class Block:
-    cdef void* address
-    cdef int size_class
+    cdef Piece piece
 
 cdef Block allocate(size_t nbytes)
 cdef cnp.ndarray new_array(int ndim, cnp.npy_intp* shape, cnp.npy_intp* strides, int typenum, size_t nbytes)

@@ -5,6 +5,7 @@ An array made here owns its memory through a `Block`, its base object. The block
 array or view that refers to it is gone, never earlier.
 """
 
+cimport cython
 cimport numpy as cnp
 from cpython.ref cimport Py_INCREF, PyObject
 
@@ -46,22 +47,20 @@ def _most_bytes():
 cdef size_t most_bytes = _most_bytes()
 
 
+@cython.final
+@cython.freelist(64)
 cdef class Block:
     """A piece of pooled memory; gives it back when it dies."""
-
-    def __dealloc__(self):
-        if self.address != NULL:
-            pool().give(self.address, self.size_class)
 
 
 cdef Block allocate(size_t nbytes):
     """Take a block of at least `nbytes` from the pool. Raises MemoryError where there is none."""
     cdef Block block = Block.__new__(Block)
     # systems that promise more memory than they have would kill the process later
-    block.size_class = Pool.class_of(nbytes) if nbytes <= most_bytes else -1
-    if block.size_class >= 0:
-        block.address = pool().take(block.size_class)
-    if block.address == NULL:
+    block.piece.size_class = Pool.class_of(nbytes) if nbytes <= most_bytes else -1
+    if block.piece.size_class >= 0:
+        block.piece.address = pool().take(block.piece.size_class)
+    if block.piece.address == NULL:
         raise MemoryError(f"cannot allocate {nbytes} bytes for an array")
     return block
 
@@ -72,7 +71,7 @@ cdef cnp.ndarray new_array(int ndim, cnp.npy_intp* shape, cnp.npy_intp* strides,
     cdef cnp.dtype descr = cnp.PyArray_DescrFromType(typenum)
     Py_INCREF(descr)    # the next call takes a reference of its own away
     cdef cnp.ndarray array = PyArray_NewFromDescr(
-        cnp.ndarray, descr, ndim, shape, strides, block.address, cnp.NPY_ARRAY_WRITEABLE, NULL
+        cnp.ndarray, descr, ndim, shape, strides, block.piece.address, cnp.NPY_ARRAY_WRITEABLE, NULL
     )
     Py_INCREF(block)    # likewise
     PyArray_SetBaseObject(array, block)

@@ -103,4 +103,17 @@ inline Pool& pool() {
   return *instance;
 }
 
+// A piece of the pool's memory; goes back when its owner dies.
+struct Piece {
+  Piece() = default;
+  Piece(const Piece&) = delete;
+  Piece& operator=(const Piece&) = delete;
+  ~Piece() {
+    if (address != nullptr) pool().give(address, size_class);
+  }
+
+  void* address = nullptr;
+  int size_class = -1;
+};
+
 }  // namespace fastnn

@@ -1,4 +1,5 @@
 cimport numpy as cnp
+from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t
 from libcpp.vector cimport vector
 
@@ -13,6 +14,11 @@ cdef struct CellUse:
     size_t arg
     int cell
 
+cdef struct Spare:
+    # where among the temporaries an output goes that nobody wants
+    int storage
+    int64_t offset
+
 cdef struct OutputSpec:
     int storage
     int typenum
@@ -21,6 +27,13 @@ cdef struct OutputSpec:
     vector[cnp.npy_intp] shape
     vector[cnp.npy_intp] strides
 
+cdef struct Hazard:
+    # an input that `out` might meet: where its bytes lie, and whether op and layouts let `out` lie exactly there
+    int input
+    bint alike
+    int64_t low
+    int64_t high
+
 cdef class Recipe:
     cdef readonly object lowering
     cdef readonly object reference
@@ -28,6 +41,7 @@ cdef class Recipe:
     cdef readonly dict shapes
     cdef readonly tuple attrs
     cdef readonly tuple checks
+    cdef readonly bint into
     cdef public list backward
     cdef int n_inputs
     cdef vector[Phase] phases
@@ -40,6 +54,35 @@ cdef class Recipe:
     cdef int64_t temporary_bytes
     cdef int64_t work
     cdef size_t n_check_phases
+    cdef vector[int] statuses
+    cdef vector[Spare] spares
+    cdef int64_t spare_bytes
+    cdef bint extra
+    cdef bint quick
+    cdef vector[Hazard] hazards
+    cdef int64_t out_low
+    cdef int64_t out_high
     cdef bytes key
 
-    cdef list run(self, list inputs, const double* cells, list cell_values, cnp.ndarray out)
+    cdef list run(
+        self, PyObject* const* inputs, const double* cells, tuple cell_values, cnp.ndarray out
+    )
+    cdef cnp.ndarray make(self, size_t output, char** bases)
+    cdef cnp.ndarray view(self, size_t output, char** bases, object source)
+    cdef int execute(self, char** bases, const double* cells, PyObject* const* inputs, bint alone) except -1
+    cdef note_extents(self, list arrays, cnp.ndarray out, bint elementwise)
+    cdef bint meets(self, PyObject* const* inputs, cnp.ndarray out) except -1
+
+
+cdef inline bint lies_apart(Recipe recipe, char* const* bases, char* out) noexcept:
+    """Whether `out` can be written directly, as far as the stretches of memory that arrays lie in can tell."""
+    cdef char* base
+    cdef Hazard* hazard
+    cdef size_t i
+    for i in range(recipe.hazards.size()):
+        hazard = &recipe.hazards[i]
+        base = bases[hazard.input]
+        if base + hazard.low < out + recipe.out_high and out + recipe.out_low < base + hazard.high:
+            if not (hazard.alike and base == out):
+                return False
+    return True

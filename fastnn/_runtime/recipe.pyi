@@ -7,7 +7,8 @@ class Recipe:
     outputs: tuple[Any, ...]
     shapes: dict[str, Any]
     attrs: tuple[Any, ...]
-    checks: tuple[tuple[int, Callable[..., Exception]], ...]
+    checks: tuple[Callable[..., Exception], ...]
+    into: bool
     backward: list[Recipe]
     def __init__(
         self,
@@ -19,4 +20,6 @@ class Recipe:
         reference: Callable[..., Any] | None = None,
         shapes: dict[str, Any] | None = None,
         attrs: tuple[Any, ...] = (),
+        returned: int = 0,
+        into: bool = False,
     ) -> None: ...

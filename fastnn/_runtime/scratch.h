@@ -27,9 +27,15 @@ class Scratch {
   void* memory_;
 };
 
-inline Scratch& own_scratch() {
+inline Scratch& make_own_scratch() {
   thread_local Scratch own;
   return own;
+}
+
+inline Scratch& own_scratch() {
+  constinit thread_local Scratch* own = nullptr;  // a thread's objects are looked up by call, and guarded: once is enough
+  if (own == nullptr) [[unlikely]] own = &make_own_scratch();
+  return *own;
 }
 
 // Lends this thread's scratch for the length of a call. A call inside a kernel (which the contract forbids) must not

@@ -353,11 +353,13 @@ inline void run_alone(const Phase& phase, void* scratch, bool timed) {
       [&] { return PhaseRecord{phase.tag, phase.kernel, start, end, phase.chunks, {end - start}, {phase.chunks}}; });
 }
 
-// Runs the phases one after the other; returns when the last is done. From any thread, without the GIL; no exception
-// leaves it. Kernels must not call it (if one does, its chunks run alone).
-inline void run(const Phase* phases, int n) noexcept {
-  const bool timed = settings.recording.load(std::memory_order_relaxed);
-  const ScratchLease scratch;
+// Whether a phase keeps one thread busy at most, however many there are.
+inline bool runs_alone(const Phase& phase) {
+  return phase.chunks < 2 || phase.chunks > MAX_CHUNKS || phase.work < 2 * SHARE_NS;
+}
+
+// Runs the phases with the team, where it is free and they are large enough.
+inline void run_shared(const Phase* phases, int n, void* scratch, bool timed) noexcept {
   Team& team = Team::current();
   const int limit = team.limit();
   const int threads = get_num_threads();
@@ -365,16 +367,31 @@ inline void run(const Phase* phases, int n) noexcept {
   for (int i = 0; i < n; i++) {
     const int width = useful_threads(phases[i], threads);
     if (width > 1 && (entered || (entered = team.enter())) &&
-        team.share(phases, i, n, threads, width, scratch.get(), timed)) {
+        team.share(phases, i, n, threads, width, scratch, timed)) {
       continue;
     }
-    if (phases[i].chunks > 0) run_alone(phases[i], scratch.get(), timed);
+    if (phases[i].chunks > 0) run_alone(phases[i], scratch, timed);
   }
   if (entered) team.leave();
   if (team.limit() < limit) {
     static std::atomic<bool> told{false};
     const auto tell = settings.on_fewer.load(std::memory_order_acquire);
     if (tell != nullptr && !told.exchange(true)) tell(threads, team.limit());
+  }
+}
+
+// Runs the phases one after the other; returns when the last is done. From any thread, without the GIL; no exception
+// leaves it. Kernels must not call it (if one does, its chunks run alone).
+inline void run(const Phase* phases, int n) noexcept {
+  const bool timed = settings.recording.load(std::memory_order_relaxed);
+  const ScratchLease scratch;
+  for (int i = 0; i < n; i++) {
+    if (!runs_alone(phases[i])) {
+      run_shared(phases + i, n - i, scratch.get(), timed);
+      return;
+    }
+    // small calls come here often: they touch nothing of the team's
+    if (phases[i].chunks > 0) run_alone(phases[i], scratch.get(), timed);
   }
 }
 

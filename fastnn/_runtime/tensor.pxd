@@ -1,8 +1,7 @@
 cimport numpy as cnp
 from libc.stdint cimport int64_t, uint64_t
-from libcpp.vector cimport vector
 
-from fastnn._runtime.recipe cimport Recipe
+from fastnn._runtime.call cimport MAX_INPUTS
 
 cdef class Version:
     cdef readonly int64_t value
@@ -26,8 +25,8 @@ cdef class TensorBase:
 
 cdef class Node:
     cdef uint64_t sequence
-    cdef list edges
-    cdef vector[int] edge_outputs
+    cdef tuple edges
+    cdef int[MAX_INPUTS] edge_outputs
     cdef int n_outputs
     cdef bint released
     cdef dict hooks
@@ -36,18 +35,7 @@ cdef class Node:
     cdef list apply(self, list gradients)
     cdef void release(self)
     cdef tuple output_layout(self, int output)
-
-cdef class OpNode(Node):
-    cdef Primitive op
-    cdef Recipe recipe
-    cdef list saved
-    cdef list versions
-    cdef vector[int64_t] version_values
-    cdef list cells
-    cdef tuple needs
-
-    cdef void watch(self, size_t place, TensorBase tensor)
-    cdef str what(self, size_t place)
+    cdef save_apart(self, cnp.ndarray array)
 
 cdef class FunctionNode(Node):
     cdef str function_name
@@ -55,34 +43,8 @@ cdef class FunctionNode(Node):
     cdef tuple shape
     cdef object dtype
 
-cdef class Primitive:
-    cdef readonly str name
-    cdef readonly tuple input_names
-    cdef readonly tuple attribute_names
-    cdef readonly tuple attribute_defaults
-    cdef readonly tuple cell_names
-    cdef readonly tuple cell_defaults
-    cdef readonly int n_returned
-    cdef int n_inputs
-    cdef bint differentiable
-    cdef bint elementwise
-    cdef list optional
-    cdef list promoted
-    cdef list saved_inputs
-    cdef list saved_outputs
-    cdef list users
-    cdef dict recipes
-    cdef dict attribute_ids
-    cdef dict checked
-    cdef Recipe recent
-
-    cdef object call(self, list given, tuple attributes, list cell_values, object out)
-    cdef list run_recipe(self, Recipe recipe, list arrays, list cell_values, object out)
-    cdef bint fits(self, Recipe recipe, cnp.ndarray target)
-    cdef bint overlaps(self, cnp.ndarray target, list arrays)
-    cdef Recipe find(self, list arrays, tuple attributes, bint tensors)
-    cdef list backward(self, Recipe recipe, tuple needs, list gradients, list saved, list cell_values)
-
 cdef cnp.ndarray as_array(object value)
+cdef bint grad_enabled() noexcept nogil
+cdef cnp.ndarray dense_like(cnp.ndarray array)
 cdef TensorBase wrap(cnp.ndarray array)
 cdef cnp.ndarray add_arrays(cnp.ndarray x, cnp.ndarray y, cnp.ndarray out)

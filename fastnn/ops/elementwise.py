@@ -27,6 +27,7 @@ COST = {
 PLAIN_COST = 0.18
 CHUNK_NS = 10_000
 MOST_AXES = 32
+ANY_ORDER = 512  # elements up to which the order of axes does not matter
 
 
 def cut(elements: int, nanoseconds: float, multiple: int = 1024) -> tuple[int, int]:
@@ -87,12 +88,24 @@ def apply(
         ],
         chunks=chunks,
         work=out.size * cost + 50,
-        block=block,
+        block=0 if low.storages[out.storage].kind == "out" else block,
         flops=0 if function == "copy" else out.size,
         function=function,
         dtype=dtype,
     )
     return out
+
+
+def _pays_into(out: Array, order: Sequence[int]) -> bool:
+    """Whether writing straight to a caller's array is faster than copying to it what was made in the given order.
+
+    The loop follows the result's order of axes. Where operands lie in another one it steps through memory in strides,
+    and `numpy.copyto` transposes better than that once the elements leave the first-level cache.
+    """
+    if out.ndim > MOST_AXES:
+        return False
+    steps = [abs(out.strides[axis]) for axis in order if out.shape[axis] > 1]
+    return out.size <= ANY_ORDER or steps == sorted(steps, reverse=True)
 
 
 def contiguous(low: Lowering, x: Array) -> Array:
@@ -108,7 +121,8 @@ def lowered(function: str, result: str | None = None) -> Callable[..., Array]:
 
     def lower(low: Lowering, *operands: Array) -> Array:
         shape = np.broadcast_shapes(*(x.shape for x in operands))
-        out = low.output(shape, result or operands[0].dtype, memory_order(shape, operands))
+        order = memory_order(shape, operands)
+        out = low.output(shape, result or operands[0].dtype, order, into=lambda out: _pays_into(out, order))
         return apply(low, function, out, *operands)
 
     return lower

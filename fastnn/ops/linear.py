@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn.ops.contraction import axis_labels, contract, gradient
 from fastnn.ops.lowering import Array, Lowering
+from fastnn.ops.matmul import unit_stride
 from fastnn.ops.op import Op, Saved, Shape
 from fastnn.ops.reduction import sum_axes
 
@@ -36,9 +37,23 @@ def labels(x: Shape) -> tuple[str, str, str]:
     return f"{batch}k", "mk", f"{batch}m"
 
 
+def _takes(out: Array) -> bool:
+    rows = out.rows()
+    return rows is not None and unit_stride(rows)
+
+
 def _lower(low: Lowering, x: Array, w: Array, b: Array | None) -> Array:
     one, two, out = labels(x.shape)
-    return contract(low, (x, one), (w, two), out, bias=b)
+    rows = x.rows()
+    if low.out is None or rows is None:
+        return contract(low, (x, one), (w, two), out, bias=b)
+    from fastnn._kernels.matmul.plan import product  # only now: importing fastnn plans no product
+
+    y = low.output((*x.shape[:-1], w.shape[0]), x.dtype, into=_takes)
+    results = y.rows()
+    assert results is not None
+    product(low, rows, w.T, results, bias=b)
+    return y
 
 
 def _lower_backward(low: Lowering, dy: Array) -> tuple[Array | None, ...]:

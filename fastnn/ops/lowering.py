@@ -63,6 +63,22 @@ class Array:
         return True
 
     @property
+    def overlaps_itself(self) -> bool:
+        """Whether two elements may share memory; False where each axis steps over all that lies within it."""
+        reach = 1
+        for stride, extent in sorted((abs(s), n) for s, n in zip(self.strides, self.shape, strict=True) if n > 1):
+            if stride < reach:
+                return self.size > 0
+            reach += (extent - 1) * stride
+        return False
+
+    def lies_as(self, other: Array) -> bool:
+        """Whether another array has the same shape, dtype and strides (those of axes of length 1 do not count)."""
+        return (self.shape, self.dtype) == (other.shape, other.dtype) and all(
+            own == its for own, its, n in zip(self.strides, other.strides, self.shape, strict=True) if n != 1
+        )
+
+    @property
     def T(self) -> Array:
         """The axes reversed, without a copy."""
         return replace(self, shape=self.shape[::-1], strides=self.strides[::-1])
@@ -129,6 +145,12 @@ def join_axes(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[t
             for s, own in zip(steps, strides, strict=True):
                 s.append(own[axis])
     return tuple(extents), [tuple(s) for s in steps]
+
+
+def symbolic(array: np.ndarray[Any, Any], storage: int) -> Array:
+    """The symbolic array for a NumPy array whose first element lies at the address of its storage."""
+    size = array.itemsize
+    return Array(storage, array.shape, tuple(s // size if size else 0 for s in array.strides), str(array.dtype))
 
 
 class Cell(NamedTuple):
@@ -240,7 +262,7 @@ class Storage(NamedTuple):
     """What the runtime allocates for a call."""
 
     nbytes: int
-    kind: str  # "input", "output" or "temporary"
+    kind: str  # "input", "output", "temporary", or "out": the caller's, in place of an output
 
 
 class Lowering:
@@ -255,6 +277,7 @@ class Lowering:
     needs : backward only: for each input's name, whether its gradient is wanted.
     explaining : whether somebody will read why (`fastnn.explain`); planners that would have to work for their
         candidates look here first.
+    out : forward only: where the caller wants the first output, if that is given and memory that kernels can write.
     phases, checks, storages : what was collected.
     """
 
@@ -267,6 +290,7 @@ class Lowering:
         shapes: dict[str, Any] | None = None,
         needs: dict[str, bool] | None = None,
         explaining: bool = False,
+        out: Array | None = None,
     ) -> None:
         self.inputs = inputs
         self.attrs = attrs or {}
@@ -275,6 +299,7 @@ class Lowering:
         self.needs = needs or {}
         self.explaining = explaining
         self._notes: list[Considered | str] = []
+        self.out = out
         self.phases: list[Phase] = []
         self.checks: list[Phase] = []
         self.storages = [Storage(0, "input") for _ in inputs]
@@ -285,9 +310,43 @@ class Lowering:
         self.storages.append(Storage(nbytes, kind))
         return Array(len(self.storages) - 1, shape, dense_strides(shape, order), str(np.dtype(dtype)))
 
-    def output(self, shape: Sequence[int], dtype: str, order: Sequence[int] | None = None) -> Array:
-        """Declare a result. `order` lists the axes from the outermost in memory to the innermost (default: C)."""
+    def output(
+        self,
+        shape: Sequence[int],
+        dtype: str,
+        order: Sequence[int] | None = None,
+        *,
+        into: Callable[[Array], bool] | None = None,
+    ) -> Array:
+        """Declare a result.
+
+        Parameters
+        ----------
+        shape, dtype : what it holds.
+        order : the axes from the outermost in memory to the innermost (default: C).
+        into : for an op's first output, whether the phases can write it where a caller's `out` lies, given that
+            array. The result then has the strides of `out`, none of whose elements share memory. Without it, or where
+            it says no, the result is laid out in the given order, and copied to an `out` that is laid out otherwise.
+        """
+        shape = tuple(int(extent) for extent in shape)
+        dtype = str(np.dtype(dtype))
+        out = self.out
+        agrees = out is not None and (out.shape, out.dtype) == (shape, dtype) and not out.overlaps_itself
+        if out is not None and agrees and into is not None and into(out):
+            self.storages.append(Storage(0, "out"))
+            return replace(out, storage=len(self.storages) - 1)
         return self._allocate(shape, dtype, order, "output")
+
+    def lies_in_out(self, output: Array) -> bool:
+        """Whether the phases can write the first output where `out` lies: it was laid out so, or lies so anyway.
+
+        Raises ValueError where something else than the first output was laid out like `out`.
+        """
+        lies_so = self.out is not None and output.offset == 0 and output.lies_as(self.out)
+        for storage in (i for i, s in enumerate(self.storages) if s.kind == "out"):
+            if storage != output.storage or not lies_so:
+                raise ValueError("output: `into` is for the first output of an op, and that must be returned as it is")
+        return lies_so and self.storages[output.storage].kind in ("out", "output")
 
     def temporary(self, shape: Sequence[int], dtype: str) -> Array:
         """Declare working memory that lives as long as the call."""

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn._kernels.errors import KernelsUnavailable
+from fastnn._runtime.dispatch import Primitive, get_backend
 from fastnn._runtime.recipe import Recipe
-from fastnn._runtime.tensor import Primitive, get_backend, register
+from fastnn._runtime.tensor import register, registered
 from fastnn.errors import DTypeError, ShapeError
-from fastnn.ops.lowering import Array, Lowering, Phase, Routine
+from fastnn.ops.lowering import Array, Lowering, Phase, Routine, symbolic
 
 KERNEL_DTYPES = ("float32", "float64")
 NUMPY_BACKEND = 1
@@ -129,12 +130,7 @@ class Saved:
 
 
 def _symbolic(arrays: Iterable[np.ndarray | None]) -> list[Array | None]:
-    return [
-        None
-        if a is None
-        else Array(i, a.shape, tuple(s // a.itemsize if a.itemsize else 0 for s in a.strides), str(a.dtype))
-        for i, a in enumerate(arrays)
-    ]
+    return [None if a is None else symbolic(a, i) for i, a in enumerate(arrays)]
 
 
 def kernels_of(phases: Iterable[Phase]) -> list[Phase | Routine]:
@@ -151,6 +147,13 @@ def _resolve(phases: Sequence[Phase]) -> Callable[[Phase | Routine], int]:
 
     jit.prepare([(x.kernel, dict(x.static)) for x in kernels_of(phases)])
     return lambda x: jit.address(x.kernel, **dict(x.static))
+
+
+def _named(name: str) -> Any:
+    """The op of a name, for pickles."""
+    import fastnn.ops  # noqa: F401  fills the table
+
+    return registered()[name]
 
 
 class Op(Primitive):
@@ -259,6 +262,12 @@ class Op(Primitive):
     def __repr__(self) -> str:
         return f"<op {self.name}: {self.spec.text}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An op is one of its kind, found by its name: a copy is the op itself, and so is what a pickle gives back."""
+        if registered().get(self.name) is not self:
+            raise TypeError(f"{self.name}: only the op that the table holds under this name can be copied or pickled")
+        return _named, (self.name,)
+
     def _check_attributes(self, attributes: tuple[Any, ...]) -> tuple[Any, ...]:
         if self.check is not None:
             named = self.check(dict(zip(self.attribute_names, attributes, strict=True)))
@@ -352,13 +361,14 @@ class Op(Primitive):
         shapes: dict[str, Any],
         floats: Sequence[str],
         *,
+        out: Array | None = None,
         explaining: bool = False,
     ) -> tuple[Lowering, tuple[Array, ...]] | None:
         """The phases of a call that `bind` has checked, and its outputs; None where the reference serves."""
         if get_backend() == NUMPY_BACKEND or self.lower is None or not floats or floats[0] not in KERNEL_DTYPES:
             return None
         named = dict(zip(self.attribute_names, attributes, strict=True))
-        low = Lowering(tuple(arrays), named, shapes=shapes, explaining=explaining)
+        low = Lowering(tuple(arrays), named, shapes=shapes, out=out, explaining=explaining)
         outputs = _as_tuple(self.lower[0](low, *low.inputs))
         return None if outputs[0] is NotImplemented else (low, outputs)
 
@@ -397,13 +407,23 @@ class Op(Primitive):
             return None
         return float(self.flops(**(shapes if self.spec.open else self.spec.bind(self.name, shapes))))
 
-    def _lower(self, arrays: list[np.ndarray | None], attributes: tuple[Any, ...], tensors: bool) -> Recipe:
+    def _lower(
+        self,
+        arrays: list[np.ndarray | None],
+        attributes: tuple[Any, ...],
+        tensors: bool,
+        out: np.ndarray | None,
+    ) -> Recipe:
         shapes, floats = self.bind(arrays, attributes)
         recipe = None
-        lowered = self.lower_forward(_symbolic(arrays), attributes, shapes, floats)
+        given = None if out is None else symbolic(out, len(arrays))
+        lowered = self.lower_forward(_symbolic(arrays), attributes, shapes, floats, out=given)
         if lowered is not None:
             low, outputs = lowered
-            recipe = self._recipe(low, outputs, shapes)
+            if out is not None:
+                self._check_out(outputs[0].shape, np.dtype(outputs[0].dtype), out)
+            into = low.lies_in_out(outputs[0])
+            recipe = self._recipe(low, outputs, shapes=shapes, returned=self.n_returned, into=into)
             if recipe is not None:
                 shapes["->"] = [(o.shape, np.dtype(o.dtype)) for o in outputs]
                 shapes |= {place.name: o.shape for place, o in zip(self.spec.outputs, outputs, strict=True)}
@@ -411,7 +431,7 @@ class Op(Primitive):
             recipe = self._reference_recipe(arrays, shapes, floats)
         return recipe
 
-    def _recipe(self, low: Lowering, outputs: Sequence[Array | None], shapes: dict[str, Any]) -> Recipe | None:
+    def _recipe(self, low: Lowering, outputs: Sequence[Array | None], **more: Any) -> Recipe | None:
         try:
             resolve = _resolve([*low.checks, *low.phases])
         except KernelsUnavailable as error:
@@ -420,7 +440,7 @@ class Op(Primitive):
 
             use_backend("numpy")
             return None
-        return Recipe(len(low.inputs), low, outputs, resolve, self.cell_names, shapes=shapes)
+        return Recipe(len(low.inputs), low, outputs, resolve, self.cell_names, **more)
 
     def _reference_recipe(
         self, arrays: list[np.ndarray | None], shapes: dict[str, Any], floats: Sequence[str]
@@ -455,7 +475,7 @@ class Op(Primitive):
         if recipe.reference is None:
             arrays = _symbolic([*gradients, *saved])
             lowered = self.lower_backward(arrays[:count], arrays[count:], recipe.attrs, shapes, needs)
-            made = None if lowered is None else self._recipe(*lowered, {})
+            made = None if lowered is None else self._recipe(*lowered)
             if made is not None:
                 return made
         assert self.reference[1] is not None

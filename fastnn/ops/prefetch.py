@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from fastnn._kernels import jit
-from fastnn._runtime.tensor import get_backend
+from fastnn._runtime.dispatch import get_backend
 from fastnn.ops.activation import relu
 from fastnn.ops.linear import linear
 from fastnn.ops.loss import cross_entropy

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from fastnn._kernels.errors import KernelsUnavailable
+from fastnn._runtime.dispatch import get_backend
 from fastnn._runtime.segments import LayoutError, SegmentedUpdate
-from fastnn._runtime.tensor import dense_copy, dense_zeros, get_backend
+from fastnn._runtime.tensor import dense_copy, dense_zeros
 from fastnn.ops.op import KERNEL_DTYPES, NUMPY_BACKEND
 
 Arrays = Sequence[np.ndarray]
