@@ -37,22 +37,18 @@ def labels(x: Shape) -> tuple[str, str, str]:
     return f"{batch}k", "mk", f"{batch}m"
 
 
-def _takes(out: Array) -> bool:
-    rows = out.rows()
-    return rows is not None and unit_stride(rows)
-
-
 def _lower(low: Lowering, x: Array, w: Array, b: Array | None) -> Array:
     one, two, out = labels(x.shape)
-    rows = x.rows()
-    if low.out is None or rows is None:
+    if low.out is None or x.ndim < 2:
         return contract(low, (x, one), (w, two), out, bias=b)
     from fastnn._kernels.matmul.plan import product  # only now: importing fastnn plans no product
 
-    y = low.output((*x.shape[:-1], w.shape[0]), x.dtype, into=_takes)
-    results = y.rows()
-    assert results is not None
-    product(low, rows, w.T, results, bias=b)
+    y = low.output((*x.shape[:-1], w.shape[0]), x.dtype, into=unit_stride)
+    rows, results = x.rows(), y.rows()
+    if rows is not None and results is not None:
+        product(low, rows, w.T, results, bias=b)
+    else:
+        product(low, x, w.T.broadcast_to((*x.shape[:-2], *w.T.shape)), y, bias=b)
     return y
 
 
