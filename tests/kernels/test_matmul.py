@@ -199,6 +199,19 @@ def test_one_column_is_summed_in_lanes(dtype, shape):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("k", [1, 31, 64, 65, 130])
+def test_the_sign_of_a_zero_does_not_depend_on_how_the_rows_lie(dtype, k):
+    tiny = np.finfo(dtype).tiny
+    a, b = np.full((9, k), -tiny, dtype), np.full((k, 1), tiny, dtype)
+    # each product rounds to -0.0, and so do the lanes that have any
+    negative = k >= 256 // a.itemsize
+    for way in (np.ascontiguousarray, np.asfortranarray):
+        c = multiply(way(a), b)
+        np.testing.assert_array_equal(c, 0)
+        assert (np.signbit(c) == negative).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(2, 1), (33, 7), (64, 40), (67, 90), (200, 65), (9, 0)])
 def test_one_row_is_a_chain_for_each_column(dtype, shape):
     rng = np.random.default_rng(8)

@@ -18,7 +18,7 @@ from llvmlite import ir
 
 from fastnn._kernels.control import Code, smaller
 from fastnn._kernels.emit import Vectors
-from fastnn._kernels.vector import I64, Lanes, Value, fma, loop, mask_of
+from fastnn._kernels.vector import I64, Lanes, Value, fma, loop, mask_of, select
 
 # Bytes of all lanes: 64 of float32, 32 of float64.
 LANES_BYTES = 256
@@ -61,7 +61,9 @@ def _along(code: Code, size: int, given: dict[str, Value]) -> None:
 
         def term(index: Any, mask: Any | None, total: Value, line: Value = line) -> Value:
             x = lanes.load(lanes.pointer(given["a"].value, index), mask)
-            return fma(x, lanes.load(lanes.pointer(line.value, index), mask), total)
+            longer = fma(x, lanes.load(lanes.pointer(line.value, index), mask), total)
+            # a lane that has ended keeps its sum: 0 * 0 added to -0.0 would make it 0.0
+            return longer if mask is None else select(Value(builder, mask), longer, total)
 
         total = code.local(lanes.zero())
         whole = (k // lanes.count) * lanes.count
