@@ -74,7 +74,7 @@ def explain(
     present = {n: x for n, x in zip(names, inputs, strict=True) if x is not None}
     explained = Explanation(op.name, present)
     lowered = op.lower_forward(arrays, attributes, shapes, floats, explaining=True)
-    flops = op.count_flops({n: shapes[n] for n in names})
+    flops = op.count_flops({n: shapes[n] for n in names}, attributes)
     if lowered is None:
         explained.passes.append(Pass("forward", reference=_why_reference(op, floats), flops=flops))
     else:

@@ -104,7 +104,9 @@ def _declare(
         lower=(lower, lower_backward),
         saves=(first, second),
         uses={first: (second,), second: (first,)},
-        flops=lambda **sizes: 2.0 * math.prod(sizes[label] for label in {*one, *two}),
+        flops=lambda **shapes: (
+            2.0 * math.prod(dict(zip(one + two, shapes[first] + shapes[second], strict=True)).values())
+        ),
         cases=[*cases, *({**cases[0], **more} for more in _FACTORS)],
         bench=bench,
         doc=doc,

@@ -16,6 +16,8 @@ import numpy as np
 
 ALIGNMENT = 64
 MAX_CHUNKS = 65_535
+# Nanoseconds that the work of a phase is said to take at most, 52 days: those of all phases add up in 64 bits.
+MAX_WORK = 1 << 52
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,7 +403,7 @@ class Lowering:
                 tuple(sorted(static.items())),
                 tuple(args),
                 int(chunks),
-                int(work),
+                int(min(work, MAX_WORK)),
                 int(block),
                 flops=flops,
                 notes=notes,

@@ -181,7 +181,8 @@ class Op(Primitive):
     promotes : Tensors of different dtypes are promoted as torch does; else they are an error.
     elementwise : each output element depends on the input elements at its place alone.
     result : dtype of the outputs in a reference call, where it is not that of the inputs.
-    flops : FLOPs of a forward call, given by name the symbols' extents or, with ``(...)`` shapes, the inputs' shapes.
+    flops : FLOPs of a forward call, given by name the symbols' extents or, with ``(...)`` shapes, the inputs' shapes,
+        and the attributes.
     cases, bench : sample calls for tests and for benchmarks, dicts of symbols to extents (``"*"`` to a tuple), of
         inputs to shapes where the specification says ``(...)``, and of attributes to values.
     bounds : for an integer input, the symbol (or input and axis, ``"x.1"``) that its samples stay below.
@@ -401,11 +402,12 @@ class Op(Primitive):
             return None
         return low, [o if n else None for o, n in zip(outputs, needs, strict=True)]
 
-    def count_flops(self, shapes: Mapping[str, Shape | None]) -> float | None:
+    def count_flops(self, shapes: Mapping[str, Shape | None], attributes: tuple[Any, ...]) -> float | None:
         """FLOPs of a forward call on inputs of these shapes; None where the declaration does not say."""
         if self.flops is None:
             return None
-        return float(self.flops(**(shapes if self.spec.open else self.spec.bind(self.name, shapes))))
+        named = dict(zip(self.attribute_names, attributes, strict=True))
+        return float(self.flops(**(shapes if self.spec.open else self.spec.bind(self.name, shapes)), **named))
 
     def _lower(
         self,

@@ -59,7 +59,7 @@ class Word(IntEnum):
     STRIP_STEP = 40  # from one k to the next in a packed strip
     GROUP_STRIPS = 41  # strips that are packed at a time
     GROUP_COLUMNS = 42  # columns of B, a multiple of a panel, that all of these strips go past before the next ones
-    JOIN = 43  # columns of chunks that may be gone through as one
+    WIDEST = 43  # columns that are gone through at a time: scratch holds their panels
     UNLESS_ALIGNED = 44  # panels are not packed where each row of B begins at a multiple of a vector
     AXES = 45
     EXTENTS = 46

@@ -160,6 +160,7 @@ class _Planner:
         self.nanoseconds = way.nanoseconds / (k + 12)  # for each k
         self.panel = self.tile.vectors * self.lanes
         count = math.prod(c.shape[:-2])
+        columns = table.panels_columns(n, self.panel, size)
         # a B that the whole batch shares is packed once, if at all
         shared = all(s == 0 or e == 1 for e, s in zip(b.shape[:-2], b.strides[:-2], strict=True))
         if self.dots:
@@ -168,18 +169,21 @@ class _Planner:
             rows = m * count if shared and m > 1 else m
             how_a = table.cheapest(table.a_ways(m, n, k, size, a.strides[-2:])).value
             again = table.READ_NS + table.STRIP_NS.get(how_a, 0.0)
-            ways = table.b_ways(rows, n, k, size, b.strides[-2:], once=shared, again=again)
+            few = -(-n // columns) * table.panels_count(k, columns, size) <= table.MOST_PARTS
+            ways = table.b_ways(rows, n, k, size, b.strides[-2:], once=shared and few, again=again)
         pack_b = self._choose("reading of B", ways).value
         if pack_b != table.PACKED:
             self._multiply(a, b, c, self.steps, pack_b, first=True)
             return
-        columns = table.panels_columns(n, self.panel, size)
+        parts = table.panels_parts(k, columns, size)
+        # one part after the other lies in the same memory
+        space = self.low.temporary((max(k1 - k0 for k0, k1 in parts) * columns,), b.dtype)
         for j in range(0, n, columns):
             stop = min(n, j + columns)
             side, own = _part(b, -1, j, stop), _part(c, -1, j, stop)
             steps = [s._replace(operands=tuple(_part(x, -1, j, stop) for x in s.operands)) for s in self.steps]
-            for k0, k1 in table.panels_parts(k, min(n, columns), size):
-                panels = self._panels(_part(side, -2, k0, k1))
+            for k0, k1 in parts:
+                panels = self._panels(_part(side, -2, k0, k1), space)
                 part = _part(a, -1, k0, k1)
                 self._multiply(part, panels, own, steps if k1 == k else (), pack_b, first=k0 == 0)
 
@@ -219,9 +223,10 @@ class _Planner:
         if down * across == 1 and count > 1:
             items = -(-count // min(count, table.chunks_wanted(count * each)))
         if -(-count // items) * down * across > MAX_CHUNKS:
-            # so large a batch needs no cut inside a product
-            chunk_strips, down = tile.strips, 1
-            items = -(-count * across // MAX_CHUNKS)
+            # so large a batch needs fewer cuts inside a product, or none
+            chunk_strips = -(-tile.strips // max(1, MAX_CHUNKS // (count * across)))
+            down = -(-tile.strips // chunk_strips)
+            items = -(-count // (MAX_CHUNKS // (down * across)))
         chunks = -(-count // items) * down * across
         self._note_chunks(blocks, chunk_strips, chunk_columns, items)
         kind, finish = self._epilogue(steps, c, n, tiles=pack_b < table.ROW_BESIDE)
@@ -250,7 +255,7 @@ class _Planner:
                 *(chunks, down, across, chunk_strips, chunk_columns, items, count),
                 *(tile.strips, tile.height, tile.tall, tile.vectors),
                 *(blocks.k, pack_a, pack_b, step, blocks.strips, blocks.columns),
-                max(1, widest // chunk_columns),
+                widest,
                 int(
                     pack_b == table.PACK_BESIDE
                     and n % self.lanes == 0
@@ -299,11 +304,10 @@ class _Planner:
             return table.NONE, (0, 0)
         return table.NONE, (1, Routine("matmul.epilogue.finish", (("dtype", c.dtype), ("steps", names))))
 
-    def _panels(self, b: Array) -> Array:
-        """Append the phase that copies b into panels; return them, with strides as the product needs them."""
+    def _panels(self, b: Array, space: Array) -> Array:
+        """Append the phase that copies b into panels in `space`; return them, with strides as products need them."""
         (k, n), size = b.shape[-2:], b.itemsize
         count = -(-n // self.panel)
-        space = self.low.temporary((count * k * self.panel,), b.dtype)
         work = k * n * (table.PACK_NS + table.MEMORY_NS)
         columns, rows = table.panels_chunk(count, self.panel, k, work)
         self.low.phase(

@@ -120,7 +120,7 @@ class _Product:
                 group, rest = chunk.now // each, chunk.now % each
                 above, beside = rest % down, rest // down
                 here = smaller(last - chunk.now, each - rest)
-                whole = select(above.compare("==", 0), smaller(here // down, args[Word.JOIN]), code.number(0))
+                whole = select(above.compare("==", 0), here // down, code.number(0))
                 some = whole.compare(">", 0)
                 together.now = select(some, whole * down, smaller(here, down - above))
                 strip0.now = above * args[Word.CHUNK_STRIPS]
@@ -185,7 +185,11 @@ class _Product:
                 with code.when(args[Word.FINISH].compare("==", 1)):
                     self._finish(operands, c, code.number(0), code.number(1), column0, column1 - column0)
             with tiles:
-                self._blocks(a, b, c, operands, strip0, strip1, column0, column1)
+                left = code.local(column0)
+                with code.while_(lambda: left.now.compare("<", column1)):
+                    right = smaller(column1, left.now + args[Word.WIDEST])
+                    self._blocks(a, b, c, operands, strip0, strip1, left.now, right)
+                    left.now = right
 
     def _blocks(
         self, a: Value, b: Value, c: Value, operands: list[Value],

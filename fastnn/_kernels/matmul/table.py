@@ -48,15 +48,17 @@ A_ALONG_NS, A_2048_NS, A_BESIDE_NS, A_ANY_NS = 0.0004, 0.0027, 0.0017, 0.01
 
 # k of a block, roughly: where chunks pack what they need, and where B was packed before.
 BLOCK, READY_BLOCK = 320, 512
-# Panels of B that are packed by a phase of their own take at most about so many bytes: a bounded workspace.
-PANELS_BYTES = 2 << 20
+# Panels of B that are packed by a phase of their own take about so many bytes: a bounded workspace, which one part of
+# B after the other goes through. A B of more parts than these is packed by chunks.
+PANELS_BYTES, MOST_PARTS = 2 << 20, 2048
 # The part of the second-level cache for the columns of B that a strip of A goes past at a time; bytes of the strips
 # that are packed at a time.
 GROUP_SHARE, STRIPS_BYTES = 1 / 4, 192 << 10
 # Nanoseconds of work in a chunk: of a small product, and of a large one.
 SMALL_CHUNK_NS, LARGE_CHUNK_NS = 16_000, 200_000
-# How many chunks serve up to 16 threads, and how many a large product may have.
-ENOUGH_CHUNKS, MOST_CHUNKS = 16, 64
+# How many chunks serve up to 16 threads, and how many a large product may have; how many rows of chunks, where each
+# of them has few rows of C.
+ENOUGH_CHUNKS, MOST_CHUNKS, MOST_DOWN = 16, 64, 4096
 
 
 class Way(NamedTuple):
@@ -255,10 +257,14 @@ def panels_columns(n: int, panel: int, size: int) -> int:
     return -(-n // (-(-n // most) * panel)) * panel
 
 
+def panels_count(k: int, n: int, size: int) -> int:
+    """Into how many parts of k some columns of B are cut, whose panels are packed by one phase each."""
+    return max(1, min(-(-n * k * size // PANELS_BYTES), round(k / READY_BLOCK)))
+
+
 def panels_parts(k: int, n: int, size: int) -> list[tuple[int, int]]:
-    """The parts of k whose panels are packed by one phase."""
-    count = max(1, min(-(-n * k * size // PANELS_BYTES), round(k / READY_BLOCK)))
-    length = -(-k // count)
+    """These parts of k."""
+    length = -(-k // panels_count(k, n, size))
     return [(k0, min(k, k0 + length)) for k0 in range(0, k, length)]
 
 
@@ -291,7 +297,7 @@ def chunks_wanted(nanoseconds: float) -> int:
 
 def row_chunk(n: int, panel: int, tile: Tile) -> tuple[int, int]:
     """Strips and columns of a chunk where B is packed already: a few rows of C, whose pages stay at hand."""
-    some = max(1, -(-48 // tile.most))
+    some = max(1, -(-48 // tile.most), -(-tile.strips // MOST_DOWN))
     down, panels = -(-tile.strips // some), -(-n // panel)
     return some, -(-panels // max(1, -(-ENOUGH_CHUNKS // down))) * panel
 
@@ -299,10 +305,13 @@ def row_chunk(n: int, panel: int, tile: Tile) -> tuple[int, int]:
 def chunk(
     m: int, n: int, k: int, panel: int, tile: Tile, widest: int, nanoseconds: float, packs: bool
 ) -> tuple[int, int]:
-    """Strips and columns of a chunk, at most `widest` columns. `packs`: each chunk packs its panels of B."""
+    """Strips and columns of a chunk, at most `widest` columns where a few chunks do.
+
+    `packs`: each chunk packs its panels of B.
+    """
     wanted = chunks_wanted(nanoseconds)
     panels, strips = -(-n // panel), tile.strips
-    least = -(-panels * panel // widest)
+    least = min(-(-panels * panel // widest), MOST_CHUNKS)
     best = (float("inf"), 1, 1)
     for across in range(min(panels, least), min(panels, max(wanted, least)) + 1):
         down = min(strips, -(-wanted // across))
