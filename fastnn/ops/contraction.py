@@ -17,12 +17,12 @@ C. Strides. Axes of a group are joined where both arrays step through them evenl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from fastnn.ops.elementwise import apply, memory_order
+from fastnn.ops.elementwise import apply, memory_order, pays_into
 from fastnn.ops.lowering import Array, Cell, Lowering
 from fastnn.ops.reduction import sum_axes
 
@@ -97,12 +97,18 @@ def _reduced(low: Lowering, x: Array, labels: str, keep: Iterable[str]) -> tuple
 
 
 def _allocate(
-    low: Lowering, labels: str, sizes: Mapping[str, int], order: Sequence[str], dtype: str, final: bool
+    low: Lowering,
+    labels: str,
+    sizes: Mapping[str, int],
+    order: Sequence[str],
+    dtype: str,
+    final: bool,
+    into: Callable[[Array], bool] | None = None,
 ) -> Array:
-    """Memory for a result, its labels from the outermost to the innermost given by `order`."""
-    declare = low.output if final else low.temporary
-    made = declare([sizes[n] for n in order], dtype)
-    return made.permuted([order.index(n) for n in labels])
+    """Memory for a result, its labels from the outermost to the innermost given by `order`; `into` as for an output."""
+    if final:
+        return low.output([sizes[n] for n in labels], dtype, [labels.index(n) for n in order], into=into)
+    return low.temporary([sizes[n] for n in order], dtype).permuted([order.index(n) for n in labels])
 
 
 def contract(
@@ -138,7 +144,8 @@ def contract(
 
     Returns
     -------
-    The result, its axes in the order of `out`, dense in memory.
+    The result, its axes in the order of `out`. It is dense in memory, or lies where the caller of the op wants it: the
+    op must then return it as it is.
     """
     from fastnn.ops import matrices  # only now: importing fastnn plans no product
 
@@ -158,7 +165,8 @@ def contract(
         y, b = _reduced(low, y, y_labels, {*out, *x_long})
     contracted = [n for n in a if n in b and n not in out]
     if not contracted and bias is None:
-        z = _allocate(low, out, sizes, order, x.dtype, final)
+        axes = [out.index(n) for n in order]
+        z = _allocate(low, out, sizes, order, x.dtype, final, lambda place: pays_into(place, axes))
         apply(low, "multiply", z, _aligned(x, a, z, out), _aligned(y, b, z, out))
         if scale is not None:
             apply(low, "scale", z, z, cells=[scale], in_place=True)
@@ -174,7 +182,14 @@ def contract(
     batch = [n for n in long if n not in rows and n not in columns]
     groups = matrices.Groups(batch, rows, columns, contracted)
     order, choice = matrices.lay_out(groups, sizes, a, b, order, free)
-    z = _allocate(low, out, sizes, order, x.dtype, final)
+
+    def into(place: Array) -> bool:
+        nonlocal choice
+        found = matrices.choose_into(groups, sizes, a, b, dict(zip(out, place.strides, strict=True)), choice)
+        choice = found or choice
+        return found is not None
+
+    z = _allocate(low, out, sizes, order, x.dtype, final, into)
     started = initial is not None and scale is None
     if initial is not None and started:
         apply(low, "copy" if factor is None else "scale", z, initial, cells=_cells(factor))

@@ -96,7 +96,7 @@ def apply(
     return out
 
 
-def _pays_into(out: Array, order: Sequence[int]) -> bool:
+def pays_into(out: Array, order: Sequence[int]) -> bool:
     """Whether writing straight to a caller's array is faster than copying to it what was made in the given order.
 
     The loop follows the result's order of axes. Where operands lie in another one it steps through memory in strides,
@@ -122,7 +122,7 @@ def lowered(function: str, result: str | None = None) -> Callable[..., Array]:
     def lower(low: Lowering, *operands: Array) -> Array:
         shape = np.broadcast_shapes(*(x.shape for x in operands))
         order = memory_order(shape, operands)
-        out = low.output(shape, result or operands[0].dtype, order, into=lambda out: _pays_into(out, order))
+        out = low.output(shape, result or operands[0].dtype, order, into=lambda out: pays_into(out, order))
         return apply(low, function, out, *operands)
 
     return lower

@@ -9,7 +9,6 @@ import numpy as np
 
 from fastnn.ops.contraction import axis_labels, contract, gradient
 from fastnn.ops.lowering import Array, Lowering
-from fastnn.ops.matmul import unit_stride
 from fastnn.ops.op import Op, Saved, Shape
 from fastnn.ops.reduction import sum_axes
 
@@ -39,17 +38,7 @@ def labels(x: Shape) -> tuple[str, str, str]:
 
 def _lower(low: Lowering, x: Array, w: Array, b: Array | None) -> Array:
     one, two, out = labels(x.shape)
-    if low.out is None or x.ndim < 2:
-        return contract(low, (x, one), (w, two), out, bias=b)
-    from fastnn._kernels.matmul.plan import product  # only now: importing fastnn plans no product
-
-    y = low.output((*x.shape[:-1], w.shape[0]), x.dtype, into=unit_stride)
-    rows, results = x.rows(), y.rows()
-    if rows is not None and results is not None:
-        product(low, rows, w.T, results, bias=b)
-    else:
-        product(low, x, w.T.broadcast_to((*x.shape[:-2], *w.T.shape)), y, bias=b)
-    return y
+    return contract(low, (x, one), (w, two), out, bias=b)
 
 
 def _lower_backward(low: Lowering, dy: Array) -> tuple[Array | None, ...]:

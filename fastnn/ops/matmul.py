@@ -63,27 +63,9 @@ def _labels(x: Shape, y: Shape) -> tuple[str, str, str, str]:
     return f"{own_x}{row}k", f"{own_y}k{column}", batch + row + column, batch
 
 
-def unit_stride(z: Array) -> bool:
-    """Whether products can be written there: the elements of each row, or of each column, lie side by side."""
-    return any(n <= 1 or stride == 1 for n, stride in zip(z.shape[-2:], z.strides[-2:], strict=True))
-
-
 def _lower(low: Lowering, x: Array, y: Array) -> Array:
     one, two, out, batch = _labels(x.shape, y.shape)
-    if low.out is None or x.ndim < 2 or y.ndim < 2:
-        return contract(low, (x, one), (y, two), out, never_columns=batch)
-    from fastnn._kernels.matmul.plan import product  # only now: importing fastnn plans no product
-
-    (shape,) = _shape("matmul", {"x": x.shape, "y": y.shape}, {})
-    z = low.output(shape, x.dtype, into=unit_stride)
-    joined = x.rows() if y.ndim == 2 else None
-    rows = None if joined is None else z.rows()
-    if joined is not None and rows is not None:
-        product(low, joined, y, rows)
-    else:
-        lead = shape[:-2]
-        product(low, x.broadcast_to((*lead, *x.shape[-2:])), y.broadcast_to((*lead, *y.shape[-2:])), z)
-    return z
+    return contract(low, (x, one), (y, two), out, never_columns=batch)
 
 
 def _lower_backward(low: Lowering, dz: Array) -> tuple[Array | None, ...]:

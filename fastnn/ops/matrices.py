@@ -21,6 +21,8 @@ from fastnn.ops.lowering import Array, Cell, Lowering, join_axes
 # Nanoseconds, roughly: of an element that is copied (side by side, or from anywhere) or packed for one product, and of
 # starting a step.
 COPY_NS, GATHER_NS, PACK_NS, STEP_NS = 0.3, 1.2, 0.7, 100.0
+# A copy of the result to where a caller wants it: at least this, and as much as an element that is gathered.
+PLACE_NS = 700.0
 # Most steps; where there are more, operands are copied.
 MOST_STEPS = 256
 # A layout of the result other than the wanted one must save this much.
@@ -237,6 +239,16 @@ def lay_out(
     ]
     other = _choose(groups, sizes, a, b, strides(best))
     return (best, other) if other.plan.cost < WORTH * plan.cost else (wanted, choice)
+
+
+def choose_into(
+    groups: Groups, sizes: Mapping[str, int], a: Strides, b: Strides, place: Strides, own: Choice
+) -> Choice | None:
+    """The plan for a result with the strides of `place`; None where its `own` layout and a copy are cheaper."""
+    long = (*groups.batch, *groups.rows, *groups.columns)
+    found = _choose(groups, sizes, a, b, {n: place[n] for n in long})
+    copy = PLACE_NS + GATHER_NS * math.prod(sizes[n] for n in long)
+    return found if found.plan.cost <= own.plan.cost + copy else None
 
 
 def _copied(low: Lowering, x: Array, strides: Strides, order: list[str] | None, sizes: Mapping[str, int]) -> Array:

@@ -331,7 +331,9 @@ def _outer_labels(x: Array, y: Array) -> tuple[str, str]:
 
 def _lower_outer(low: Lowering, x: Array, y: Array) -> Array:
     one, two = _outer_labels(x, y)
-    return replace(contract(low, (x, one), (y, two), one + two), shape=(x.size, y.size), strides=(max(y.size, 1), 1))
+    z = contract(low, (x, one), (y, two), one + two)
+    shape = (x.size, y.size)
+    return z if z.shape == shape else replace(z, shape=shape, strides=(max(y.size, 1), 1))
 
 
 def _lower_outer_backward(low: Lowering, dz: Array) -> tuple[Array | None, ...]:
