@@ -99,6 +99,7 @@ def test_numpy_serves_with_one_warning_where_code_cannot_be_made_executable():
         "def refuse():\n"
         "    raise errors.NoExecutableMemory('refused')\n"
         "loader.require_executable_memory = refuse\n"
+        "fastnn.manual_seed(0)\n"
         "model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))\n"
         "optimizer = optim.Adam(model.parameters(), lr=0.1)\n"
         "x, y = np.eye(3, dtype='float32'), np.array([0, 1, 0])\n"
