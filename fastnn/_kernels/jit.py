@@ -19,6 +19,7 @@ import importlib
 import importlib.util
 import operator
 import os
+import re
 import sys
 import threading
 import time
@@ -305,20 +306,61 @@ def _symbol(name: str, static: str) -> str:
     return "fastnn_kernel_" + hashlib.sha256(f"{name} {static}".encode()).hexdigest()[:16]
 
 
+_IMPORTS = re.compile(r"^ *from fastnn\._kernels(?:\.([\w.]+))? import (\([^)]*\)|[^\n#]*)", re.MULTILINE)
+
+
 @functools.cache
-def source_digest() -> str:
-    """Digest of all sources below `PACKAGE`: a change anywhere compiles every kernel again."""
-    root = Path(__file__).parent
+def _source(module: str) -> tuple[bytes, tuple[str, ...]] | None:
+    """Digest of a module's file below `PACKAGE` and the modules there that it may import; None for no module."""
+    place = Path(__file__).parent.joinpath(*module.split("."))
+    for path in (place.with_suffix(".py"), place / "__init__.py"):
+        try:
+            content = path.read_bytes()
+        except OSError:
+            continue
+        found = set()
+        for base, names in _IMPORTS.findall(content.decode()):
+            own = [name.split()[0] for name in names.strip("()").split(",") if name.strip()]
+            found |= {base, *(f"{base}.{name}" if base else name for name in own)} - {""}
+        return hashlib.sha256(content).digest(), tuple(sorted(found))
+    return None
+
+
+@functools.cache
+def source_digest(module: str) -> str:
+    """Digest of the sources that a module's kernels are made of: its own, and those it imports below `PACKAGE`.
+
+    A change in one of them compiles the module's kernels again, and no others.
+    """
+    sources: dict[str, bytes] = {}
+    ahead = [module]
+    while ahead:
+        name = ahead.pop()
+        if name in sources or (source := _source(name)) is None:
+            continue
+        sources[name] = source[0]
+        ahead += source[1]
     digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode() + content)
+    for name, own in sorted(sources.items()):
+        digest.update(name.encode() + b"\n" + own)
     return digest.hexdigest()
 
 
 @functools.cache
-def identity() -> str:
-    """What object code depends on besides the kernel's name and parameters: sources, target, versions."""
+def package_digest() -> str:
+    """Digest of all sources below `PACKAGE`, as this process has seen or now sees them."""
+    root = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        module = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix("__init__").rstrip(".")
+        source = _source(module) if module else None
+        digest.update(module.encode() + b"\n" + (source[0] if source else b""))
+    return digest.hexdigest()
+
+
+@functools.cache
+def surroundings() -> str:
+    """What object code depends on besides its sources and parameters: target, versions."""
     import llvmlite
 
     numba = importlib.util.find_spec("numba")
@@ -332,12 +374,19 @@ def identity() -> str:
 
             version = metadata.version("numba")
     target = cpu.own()
-    return " ".join((source_digest(), target.triple, target.name, target.features, llvmlite.__version__, version))
+    return " ".join((target.triple, target.name, target.features, llvmlite.__version__, version))
+
+
+@functools.cache
+def identity() -> str:
+    """What a helper process must agree on with the one that asks it."""
+    return f"{package_digest()} {surroundings()}"
 
 
 def _file(name: str, static: str) -> str:
     """Name of a kernel's file in the cache."""
-    return f"{name}-{hashlib.sha256(f'{identity()} {name} {static}'.encode()).hexdigest()[:32]}"
+    made_of = f"{source_digest(name.rpartition('.')[0])} {surroundings()}"
+    return f"{name}-{hashlib.sha256(f'{made_of} {name} {static}'.encode()).hexdigest()[:32]}"
 
 
 def address(name: str, **static: Any) -> int:

@@ -1,5 +1,6 @@
 """Compiling, caching and loading kernels, mostly in processes of their own: what matters happens across processes."""
 
+import ast
 import os
 import shutil
 import signal
@@ -244,7 +245,7 @@ def test_changed_sources_are_compiled_again(package, filled, tmp_path):
     assert _run(copy, directory, "print(run('faulty.good', value=5))") == "6.0\n"
     # While a process runs, it must not get kernels of other sources than it believes in.
     script = f"""
-jit.source_digest()
+jit.source_digest("faulty")
 with open({str(source)!r}, "a") as file:
     file.write("# edited")
 try:
@@ -254,6 +255,35 @@ except jit.KernelError as error:
     print("refused")
 """
     assert _run(copy, directory, script) == "refused\n"
+
+
+def test_the_sources_of_a_kernel_are_its_module_and_what_that_imports():
+    root = Path(jit.__file__).parent
+
+    def imported(module):
+        path = next(p for p in (root.joinpath(*module.split(".")).with_suffix(".py"),) if p.exists())
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fastnn._kernels"):
+                base = node.module.removeprefix("fastnn._kernels").lstrip(".")
+                yield from ([base] if base else [alias.name for alias in node.names])
+            elif isinstance(node, ast.Import):
+                assert not any(alias.name.startswith("fastnn._kernels") for alias in node.names), module
+            assert not (isinstance(node, ast.ImportFrom) and node.level), module
+
+    for path in root.rglob("*.py"):
+        module = ".".join(path.relative_to(root).with_suffix("").parts)
+        if path.name != "__init__.py":
+            assert set(imported(module)) <= set(jit._source(module)[1]), module
+    # so a change of the tile leaves the sums alone
+    assert "matmul.tile" in jit._source("matmul.product")[1]
+    reached, ahead = set(), ["reduction"]
+    while ahead:
+        name = ahead.pop()
+        if name not in reached and jit._source(name):
+            reached.add(name)
+            ahead += jit._source(name)[1]
+    assert {"reduction", "vector", "control", "jit", "cpu"} <= reached
+    assert not any(name.startswith("matmul") for name in reached)
 
 
 def test_the_users_settings_of_numba_do_not_matter(package, empty):
