@@ -58,7 +58,7 @@ def test_backward(benchmark: Any, op: Any, case: dict[str, Any], backend: str) -
     benchmark.group = f"{op.name} backward {case}"
     inputs, attributes = sample(op, case, "float32")
     leaves = [
-        None if x is None else fastnn.tensor(x, requires_grad=name not in op.integer + op.constant)
+        None if x is None else fastnn.tensor(x, requires_grad=name not in op.apart + op.constant)
         for name, x in zip(op.input_names, inputs, strict=True)
     ]
     wanted = [leaf for leaf in leaves if leaf is not None and leaf.requires_grad]

@@ -149,7 +149,7 @@ def _input(op: Op, name: str, value: Any, place: int, dtype: npt.DTypeLike) -> I
         return None
     if isinstance(value, (tuple, list)):
         shape = _extents(op, name, value)
-        kind = np.dtype(np.int64) if name in op.integer else np.dtype(dtype)
+        kind = np.dtype(op.dtype_of(name, str(dtype)))
         return Input(Array(place, shape, dense_strides(shape), str(kind)), came=str(kind))
     if type(value) in (bool, int, float):
         return Input(Array(place, (), (), str(np.asarray(value).dtype)), "a number", number=True)
@@ -190,7 +190,7 @@ def _transposed(name: str, value: Any, given: Input | None) -> Input:
 
 def _same_dtype(op: Op, given: list[Any], inputs: list[Input | None], tensors: bool) -> list[Input | None]:
     """Convert inputs as the call would: the dtype follows from stand-ins without elements."""
-    shared = [x for n, x in zip(op.input_names, inputs, strict=True) if x is not None and n not in op.integer]
+    shared = [x for n, x in zip(op.input_names, inputs, strict=True) if x is not None and n not in op.apart]
     arrays = {x.array.dtype for x in shared if not x.number}
     if len(arrays) == 1 and arrays <= set(KERNEL_DTYPES):
         dtypes = [next(iter(arrays))] * len(inputs)
@@ -201,7 +201,7 @@ def _same_dtype(op: Op, given: list[Any], inputs: list[Input | None], tensors: b
         dtypes = ["" if a is None else str(a.dtype) for a in promoted]
     ready: list[Input | None] = []
     for name, dtype, x in zip(op.input_names, dtypes, inputs, strict=True):
-        if x is None or name in op.integer or x.array.dtype == dtype:
+        if x is None or name in op.apart or x.array.dtype == dtype:
             ready.append(x)
         elif x.number:
             ready.append(replace(x, array=replace(x.array, dtype=dtype)))
@@ -232,7 +232,7 @@ def _needs(op: Op, given: list[Any], inputs: list[Input | None], floats: Sequenc
         raise DTypeError(f"explain: a backward pass of {op.name} needs floats, got {floats[0] if floats else 'none'}")
     asked = [isinstance(value, TensorBase) and value.requires_grad for value in given]
     able = [
-        x is not None and not x.number and np.dtype(x.came).kind == "f" and n not in op.integer + op.constant
+        x is not None and not x.number and np.dtype(x.came).kind == "f" and n not in op.apart + op.constant
         for n, x in zip(op.input_names, inputs, strict=True)
     ]
     return asked if any(asked) else able

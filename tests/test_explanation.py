@@ -55,7 +55,7 @@ def test_calls_run_what_is_said(op, case):
 def test_backward_passes_run_what_is_said(op, case):
     inputs, attributes = sample(op, case, "float32")
     leaves = [
-        None if x is None else fastnn.tensor(x, requires_grad=n not in op.integer + op.constant)
+        None if x is None else fastnn.tensor(x, requires_grad=n not in op.apart + op.constant)
         for n, x in zip(op.input_names, inputs, strict=True)
     ]
     _, backward = fastnn.explain(op, *leaves, backward=True, **attributes).passes

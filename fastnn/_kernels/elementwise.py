@@ -24,12 +24,22 @@ from fastnn._kernels.vector import ELEMENTS, ITEMSIZES, VECTOR_BYTES, Value, fma
 
 
 class Row(NamedTuple):
-    """One function: its expression, the dtype of its result if not the operands', and how many cells it takes."""
+    """One function.
+
+    Attributes
+    ----------
+    operands : how many there are.
+    expression : of the operands (a bool is an integer, 0 or 1), then of the cells' numbers.
+    result : dtype of the result, if it is not that of the operands.
+    cells : how many float64 cells it takes.
+    bools : how many of the operands, the first ones, are bools.
+    """
 
     operands: int
     expression: Callable[..., Value]
     result: str = ""
     cells: int = 0
+    bools: int = 0
 
 
 TABLE: dict[str, Row] = {
@@ -60,6 +70,7 @@ TABLE: dict[str, Row] = {
     "gelu_tanh_backward": Row(2, f.gelu_tanh_backward),
     "silu": Row(1, f.silu),
     "silu_backward": Row(2, f.silu_backward),
+    "where": Row(3, lambda condition, x, y: select(condition.compare("!=", 0), x, y), bools=1),
     "equal": Row(2, lambda x, y: x.compare("==", y), "bool"),
     "not_equal": Row(2, lambda x, y: x.compare("!=", y), "bool"),
     "less": Row(2, lambda x, y: x.compare("<", y), "bool"),
@@ -79,7 +90,7 @@ def map(function: str, dtype: str) -> Any:
     row = TABLE[function]
     arrays = row.operands + 1
     result = row.result or dtype
-    dtypes = [result, *[dtype] * row.operands]
+    dtypes = [result, *["bool"] * row.bools, *[dtype] * (row.operands - row.bools)]
     sizes = [ITEMSIZES[d] for d in dtypes]
     total, block, ndim_at, shape = arrays, arrays + 1, arrays + 2, arrays + 3
 

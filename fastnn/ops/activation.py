@@ -26,21 +26,23 @@ def _activation(
 ) -> Op:
     """An op whose gradient follows from its result or, with `saves` "x", from its argument: ``gradient(dy, y)``.
 
-    `row` names the elementwise kernel for the op's attributes; the derivative's ends in ``_backward``.
+    `row` names the elementwise kernel for the op's attributes; the derivative's ends in ``_backward``. Both take the
+    op's hyper-parameters, the references by name, the rows as cells in the order of declaration.
     """
+    cells = tuple(declared.get("cells", ()))
 
     def function(low: Lowering) -> str:
         return name if row is None else row(**low.attrs)
 
     def lower_backward(low: Lowering, dy: Array) -> Array:
         saved = low.saved[saves]
-        return like(low, f"{function(low)}_backward", dy, saved, model=saved)
+        return like(low, f"{function(low)}_backward", dy, saved, model=saved, cells=cells)
 
     return Op(
         name=name,
         shapes="x:(*) -> y:(*)",
-        reference=(forward, lambda ctx, dy: gradient(dy, ctx.saved[saves], **ctx.attrs)),
-        lower=(lambda low, x: lowered(function(low))(low, x), lower_backward),
+        reference=(forward, lambda ctx, dy: gradient(dy, ctx.saved[saves], **ctx.attrs, **ctx.cells)),
+        lower=(lambda low, x: lowered(function(low), cells=cells)(low, x), lower_backward),
         saves=(saves,),
         elementwise=True,
         floating=name != "relu",

@@ -58,6 +58,7 @@ def apply(
     ----------
     function : name of the row in `fastnn._kernels.elementwise.TABLE`.
     out : the result; it may lie exactly where the first operand does (`in_place`).
+    operands : those that are bools come first, if not all are.
     """
     if out.size == 0:
         return out
@@ -68,7 +69,7 @@ def apply(
         shape, strides = (1,), [(1,)] * len(arrays)
     if len(shape) > MOST_AXES:
         raise ValueError(f"{function}: at most {MOST_AXES} axes that do not join, got {len(shape)}")
-    dtype = operands[0].dtype if operands else out.dtype
+    dtype = operands[-1].dtype if operands else out.dtype
     cost = COST.get(function, PLAIN_COST) * np.dtype(dtype).itemsize / 4
     if any(s[-1] not in (0, 1) for s in strides):
         cost += 1.0
@@ -116,20 +117,26 @@ def contiguous(low: Lowering, x: Array) -> Array:
     return apply(low, "copy", low.temporary(x.shape, x.dtype), x)
 
 
-def lowered(function: str, result: str | None = None) -> Callable[..., Array]:
-    """Lowering of a function of elements: one phase, the result laid out as its first full operand."""
+def lowered(function: str, result: str | None = None, cells: Sequence[str] = ()) -> Callable[..., Array]:
+    """Lowering of a function of elements: one phase, the result laid out as its first full operand.
+
+    `cells` : names of the op's hyper-parameters, in the order in which the row takes them.
+    """
 
     def lower(low: Lowering, *operands: Array) -> Array:
         shape = np.broadcast_shapes(*(x.shape for x in operands))
         order = memory_order(shape, operands)
-        out = low.output(shape, result or operands[0].dtype, order, into=lambda out: pays_into(out, order))
-        return apply(low, function, out, *operands)
+        out = low.output(shape, result or operands[-1].dtype, order, into=lambda out: pays_into(out, order))
+        return apply(low, function, out, *operands, cells=[low.cell(n) for n in cells])
 
     return lower
 
 
-def like(low: Lowering, function: str, *operands: Array, model: Array | None = None) -> Array:
-    """A gradient of the first operand's shape, laid out as `model` (default: as that operand): one phase."""
-    first = operands[0]
-    order = memory_order(first.shape, [model, first] if model else [first])
-    return apply(low, function, low.output(first.shape, first.dtype, order), *operands)
+def like(
+    low: Lowering, function: str, *operands: Array, model: Array | None = None, cells: Sequence[str] = ()
+) -> Array:
+    """A gradient, laid out as `model` (default: as the first full operand): one phase."""
+    shape = np.broadcast_shapes(*(x.shape for x in operands))
+    order = memory_order(shape, operands if model is None else (model, *operands))
+    out = low.output(shape, operands[-1].dtype, order)
+    return apply(low, function, out, *operands, cells=[low.cell(n) for n in cells])

@@ -151,9 +151,9 @@ def _resolve(phases: Sequence[Phase]) -> Callable[[Phase | Routine], int]:
 
 def _named(name: str) -> Any:
     """The op of a name, for pickles."""
-    import fastnn.ops  # noqa: F401  fills the table
+    from fastnn import ops
 
-    return registered()[name]
+    return getattr(ops, name)
 
 
 class Op(Primitive):
@@ -174,6 +174,7 @@ class Op(Primitive):
     attributes : compile-time options with their defaults; part of the signature.
     cells : float hyper-parameters with their defaults; never part of the signature.
     integer : inputs that are indices or labels and keep their dtype.
+    mask : inputs that hold bools and keep their dtype.
     constant : inputs that have no gradient, as in torch.
     rule : shapes of inputs and attributes to shapes of the outputs, raising ShapeError.
     check : function of the attributes (a dict) that raises on a bad one and returns the normal form.
@@ -201,6 +202,7 @@ class Op(Primitive):
         attributes: Mapping[str, Any] | None = None,
         cells: Mapping[str, float] | None = None,
         integer: Sequence[str] = (),
+        mask: Sequence[str] = (),
         constant: Sequence[str] = (),
         rule: ShapeRule | None = None,
         check: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
@@ -222,7 +224,7 @@ class Op(Primitive):
             name,
             names,
             [place.name for place in self.spec.inputs if place.optional],
-            [n for n in names if n not in integer],
+            [n for n in names if n not in integer and n not in mask],
             attributes or {},
             cells or {},
             len(self.spec.returned),
@@ -235,7 +237,9 @@ class Op(Primitive):
         # the compiled side saves inputs first, then outputs
         self.saves = [s for s in saves if s in names] + [s for s in saves if s not in names]
         self.reference, self.lower = reference, lower
-        self.integer, self.constant, self.rule, self.check = tuple(integer), tuple(constant), rule, check
+        self.integer, self.mask = tuple(integer), tuple(mask)
+        self.apart = self.integer + self.mask
+        self.constant, self.rule, self.check = tuple(constant), rule, check
         self.floating, self.promotes, self.result = floating, promotes, result
         self.flops, self.cases, self.bench = flops, tuple(cases), tuple(bench)
         self.bounds, self.domain = dict(bounds or {}), dict(domain or {})
@@ -253,12 +257,17 @@ class Op(Primitive):
             *([f"Options and their defaults: {', '.join(options)}."] if options else []),
             "Takes arrays and gives arrays (into ``out``, if given), or takes Tensors and gives Tensors. float32 and "
             "float64 run as compiled kernels, other numbers in NumPy"
-            + (f"; {', '.join(self.integer)} must hold integers." if self.integer else "."),
+            + (f"; {', '.join(self.integer)} must hold integers" if self.integer else "")
+            + (f"; {', '.join(self.mask)} must hold bools." if self.mask else "."),
             "",
             "Raises ShapeError (a ValueError and a RuntimeError) where shapes do not go together, DTypeError (a "
             "TypeError and a RuntimeError) where dtypes do not.",
         ]
         return "\n".join(lines)
+
+    def dtype_of(self, name: str, dtype: str) -> str:
+        """The dtype of an input in a call whose other numbers have `dtype`."""
+        return "int64" if name in self.integer else "bool" if name in self.mask else dtype
 
     def __repr__(self) -> str:
         return f"<op {self.name}: {self.spec.text}>"
@@ -283,7 +292,7 @@ class Op(Primitive):
 
     def _promote(self, given: list[Any], arrays: list[np.ndarray | None], tensors: bool) -> list[np.ndarray | None]:
         """Give the inputs that share a dtype that dtype: torch's rules for Tensors, NumPy's for arrays."""
-        names = [n for n in self.input_names if n not in self.integer]
+        names = [n for n in self.input_names if n not in self.apart]
         own = dict(zip(self.input_names, arrays, strict=True))
         came = dict(zip(self.input_names, given, strict=True))
         operands = [own[n] if own[n] is not None else came[n] for n in names if came[n] is not None]
@@ -305,7 +314,7 @@ class Op(Primitive):
             dtype = np.dtype(np.float32 if tensors else np.float64)
         ready: list[np.ndarray | None] = []
         for n in self.input_names:
-            if came[n] is None or n in self.integer:
+            if came[n] is None or n in self.apart:
                 ready.append(own[n])
             else:
                 value = own[n]
@@ -346,9 +355,11 @@ class Op(Primitive):
         for n, array in zip(self.input_names, arrays, strict=True):
             if array is not None and n in self.integer and np.dtype(array.dtype).kind not in "iu":
                 raise DTypeError(f"{self.name}: {n} must hold integers, got dtype {array.dtype}")
+            if array is not None and n in self.mask and np.dtype(array.dtype).kind != "b":
+                raise DTypeError(f"{self.name}: {n} must hold bools, got dtype {array.dtype}")
         shapes, expected = self._shapes(arrays, attributes)
         floats = [str(a.dtype) for n, a in zip(self.input_names, arrays, strict=True) if a is not None
-                  and n not in self.integer]  # fmt: skip
+                  and n not in self.apart]  # fmt: skip
         if expected is not None and floats:
             for shape in expected:
                 if math.prod(shape) * np.dtype(floats[0]).itemsize >= 1 << 62:

@@ -28,7 +28,7 @@ def kernels_of(op: Op, dtype: str) -> tuple[list[Kernel], list[Kernel]]:
         shape = tuple(case[place.name]) if place.name in case else op.spec.resolve(place, case)
         # a weight lies inputs first, as the layers make it
         strides = dense_strides(shape, (1, 0) if place.name == "w" else None)
-        inputs.append(Array(i, shape, strides, "int64" if place.name in op.integer else dtype))
+        inputs.append(Array(i, shape, strides, op.dtype_of(place.name, dtype)))
     shapes, floats = op.bind(inputs, op.attribute_defaults)
     lowered = op.lower_forward(inputs, op.attribute_defaults, shapes, floats)
     if lowered is None:

@@ -36,7 +36,7 @@ def reference(op, inputs, attributes):
 
 def tensors(inputs, op):
     return [
-        None if x is None else fastnn.tensor(x, requires_grad=n not in op.integer + op.constant)
+        None if x is None else fastnn.tensor(x, requires_grad=n not in op.apart + op.constant)
         for n, x in zip(op.input_names, inputs, strict=True)
     ]
 
