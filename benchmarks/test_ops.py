@@ -13,12 +13,12 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 import fastnn
-from fastnn._runtime.tensor import registered
+from fastnn.ops import every
 from fastnn.testing.samples import sample
 
 CALLS = [
     pytest.param(op, case, id=f"{op.name}-{'-'.join(f'{key}={value}' for key, value in case.items())}")
-    for op in registered().values()
+    for op in every().values()
     for case in op.bench
 ]
 DIFFERENTIABLE = [call for call in CALLS if call.values[0].reference[1] is not None]

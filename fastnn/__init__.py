@@ -22,36 +22,36 @@ except ModuleNotFoundError as error:
 
 import numpy as _np
 
-from fastnn import autograd, ops
+from fastnn import autograd, functions, ops
 from fastnn._backend import backend, use_backend
 from fastnn._runtime.tensor import is_grad_enabled
 from fastnn._threads import get_num_threads, set_num_threads, threads
 from fastnn.autograd import enable_grad, inference_mode, no_grad, set_grad_enabled
 from fastnn.errors import DTypeError, GraphError, ShapeError
-from fastnn.products import (
-    addbmm,
-    addmm,
-    addmv,
-    addr,
-    baddbmm,
-    bmm,
-    chain_matmul,
-    dot,
-    einsum,
-    ger,
-    inner,
-    matmul,
-    mm,
-    mv,
-    outer,
-    tensordot,
-    vdot,
-)
 from fastnn.tensor import Tensor, as_tensor, from_dlpack, from_numpy, tensor
 
 if TYPE_CHECKING:
     from fastnn import data, linalg, nn, optim, random, testing
     from fastnn.explanation import explain
+    from fastnn.functions.products import (
+        addbmm,
+        addmm,
+        addmv,
+        addr,
+        baddbmm,
+        bmm,
+        chain_matmul,
+        dot,
+        einsum,
+        ger,
+        inner,
+        matmul,
+        mm,
+        mv,
+        outer,
+        tensordot,
+        vdot,
+    )
 
 __version__ = "0.1.0"
 
@@ -87,11 +87,12 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY_FROM:
         found = globals()[name] = getattr(importlib.import_module(_LAZY_FROM[name]), name)
         return found
-    raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+    found = globals()[name] = functions.find(name)
+    return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, *_LAZY_FROM})
+    return sorted({*globals(), *_LAZY, *_LAZY_FROM, *functions.FUNCTIONS})
 
 
 __all__ = [

@@ -48,13 +48,13 @@ class ProductMethods:
 
     def dot(self, tensor2: Any) -> Tensor:
         """Sum of the products of two vectors' elements."""
-        from fastnn import products
+        from fastnn.functions import products
 
         return products.dot(self, tensor2)
 
     def vdot(self, other: Any) -> Tensor:
         """As `dot`; complex `self` is conjugated."""
-        from fastnn import products
+        from fastnn.functions import products
 
         return products.vdot(self, other)
 
@@ -64,7 +64,7 @@ class ProductMethods:
 
     def outer(self, vec2: Any) -> Tensor:
         """Matrix of the products of two vectors' elements."""
-        from fastnn import products
+        from fastnn.functions import products
 
         return products.outer(self, vec2)
 

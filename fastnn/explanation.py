@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from fastnn._backend import backend
 from fastnn._kernels import cpu
-from fastnn._runtime.tensor import TensorBase, registered
+from fastnn._runtime.tensor import TensorBase
 from fastnn.errors import DTypeError
+from fastnn.ops import every
 from fastnn.ops.lowering import Array, Candidate, Cell, Considered, Lowering, Operand, Phase, Storage, dense_strides
 from fastnn.ops.op import KERNEL_DTYPES, Op
 
@@ -96,7 +97,7 @@ def explain(
 
 
 def _find(op: Op | str) -> Op:
-    known: Mapping[str, Op] = registered()
+    known: Mapping[str, Op] = every()
     if isinstance(op, Op):
         return op
     if not isinstance(op, str):

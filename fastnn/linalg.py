@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastnn.errors import ShapeError
-from fastnn.products import chain, matmul
+from fastnn.functions.products import chain, matmul
 
 
 def multi_dot(tensors: Sequence[Any], *, out: Any = None) -> Any:

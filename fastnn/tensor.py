@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastnn import _numpy_views as views
+from fastnn import functions, ops
 from fastnn._runtime.memory import empty
 from fastnn._runtime.tape import run_backward
 from fastnn._runtime.tensor import (
@@ -16,7 +17,6 @@ from fastnn._runtime.tensor import (
     dense_copy,
     derived,
     is_grad_enabled,
-    registered,
     set_tensor_type,
 )
 from fastnn._tensor_products import ProductMethods
@@ -44,8 +44,34 @@ for _one in _ONES.values():
     _one.flags.writeable = False
 
 
-def _op(name: str) -> Callable[..., Any]:
-    return registered()[name]
+_OPERANDS = (TensorBase, float, int, np.ndarray, np.generic, list, tuple)
+
+
+def _operator(name: str) -> Any:
+    """The method behind an operator: a function of the Tensor and what stands on its right."""
+
+    def operator(self: Any, other: Any) -> Any:
+        return functions.find(name)(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    return operator
+
+
+def _reflected(name: str) -> Any:
+    """The method behind an operator whose left operand is no Tensor."""
+
+    def operator(self: Any, other: Any) -> Any:
+        return functions.find(name)(other, self) if isinstance(other, _OPERANDS) else NotImplemented
+
+    return operator
+
+
+def _assigned(name: str) -> Any:
+    """The method behind an operator that assigns."""
+
+    def operator(self: Any, other: Any) -> Any:
+        return getattr(self, name)(other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    return operator
 
 
 class Tensor(TensorBase, ProductMethods):
@@ -69,6 +95,39 @@ class Tensor(TensorBase, ProductMethods):
         else:
             raise TypeError(f"Tensor takes numbers in one sequence, or extents, got {len(data)} arguments")
 
+    def __getattr__(self, name: str) -> Any:
+        """The methods that are functions too: each is put into the class when it is first asked for."""
+        found = functions.method(name)
+        if found is None:
+            raise AttributeError(f"'Tensor' object has no attribute {name!r}")
+        setattr(Tensor, name, found)
+        return getattr(self, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *functions.METHODS})
+
+    # -- operators that are functions too (the others stand in the base class)
+
+    __pow__, __rpow__, __ipow__ = _operator("pow"), _reflected("pow"), _assigned("pow_")
+    __mod__, __rmod__, __imod__ = _operator("remainder"), _reflected("remainder"), _assigned("remainder_")
+    __floordiv__, __rfloordiv__ = _operator("floor_divide"), _reflected("floor_divide")
+    __ifloordiv__ = _assigned("floor_divide_")
+    __and__, __rand__, __iand__ = _operator("bitwise_and"), _reflected("bitwise_and"), _assigned("bitwise_and_")
+    __or__, __ror__, __ior__ = _operator("bitwise_or"), _reflected("bitwise_or"), _assigned("bitwise_or_")
+    __xor__, __rxor__, __ixor__ = _operator("bitwise_xor"), _reflected("bitwise_xor"), _assigned("bitwise_xor_")
+    __lshift__, __rlshift__ = _operator("bitwise_left_shift"), _reflected("bitwise_left_shift")
+    __rshift__, __rrshift__ = _operator("bitwise_right_shift"), _reflected("bitwise_right_shift")
+    __ilshift__, __irshift__ = _assigned("bitwise_left_shift_"), _assigned("bitwise_right_shift_")
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return functions.find("abs")(self)
+
+    def __invert__(self) -> Tensor:
+        return functions.find("bitwise_not")(self)
+
     # -- NumPy and other libraries
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
@@ -77,7 +136,7 @@ class Tensor(TensorBase, ProductMethods):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         name = _UFUNCS.get(ufunc.__name__)
         if method == "__call__" and name is not None and not kwargs:
-            return _op(name)(*inputs)
+            return getattr(ops, name)(*inputs)
         arrays = [np.asarray(x) if isinstance(x, Tensor) else x for x in inputs]
         if "out" in kwargs:
             kwargs["out"] = tuple(np.asarray(x) if isinstance(x, Tensor) else x for x in kwargs["out"])
@@ -396,7 +455,7 @@ class Tensor(TensorBase, ProductMethods):
 
     def clone(self) -> Tensor:
         """A C-contiguous copy that stays on the tape."""
-        return _op("copy")(self)
+        return ops.copy(self)
 
     # -- arithmetic by name
 
@@ -422,37 +481,37 @@ class Tensor(TensorBase, ProductMethods):
 
     def relu(self) -> Tensor:
         """``max(self, 0)``."""
-        return _op("relu")(self)
+        return ops.relu(self)
 
     def tanh(self) -> Tensor:
         """Hyperbolic tangent."""
-        return _op("tanh")(self)
+        return ops.tanh(self)
 
     def sigmoid(self) -> Tensor:
         """``1 / (1 + exp(-self))``."""
-        return _op("sigmoid")(self)
+        return ops.sigmoid(self)
 
     def erf(self) -> Tensor:
         """The error function."""
-        return _op("erf")(self)
+        return ops.erf(self)
 
     def softmax(self, dim: int) -> Tensor:
         """Softmax along `dim`."""
-        return _op("softmax")(self, axis=dim)
+        return ops.softmax(self, axis=dim)
 
     def log_softmax(self, dim: int) -> Tensor:
         """Logarithm of the softmax along `dim`."""
-        return _op("log_softmax")(self, axis=dim)
+        return ops.log_softmax(self, axis=dim)
 
     def sum(self, dim: Any = None, keepdim: bool = False) -> Tensor:
         """Sum over all axes, or over `dim` (an int or several)."""
-        return _op("sum")(self, axis=views.dim_argument(dim), keepdims=keepdim)
+        return ops.sum(self, axis=views.dim_argument(dim), keepdims=keepdim)
 
     def mean(self, dim: Any = None, keepdim: bool = False) -> Tensor:
         """Mean over all axes, or over `dim` (an int or several)."""
         if self.dtype.kind != "f":
             raise DTypeError(f"mean: the dtype must be a floating one, got {self.dtype}")
-        return _op("mean")(self, axis=views.dim_argument(dim), keepdims=keepdim)
+        return ops.mean(self, axis=views.dim_argument(dim), keepdims=keepdim)
 
     def argmax(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
         """Index of the largest element, over all or along `dim`; the first where several are equal."""
@@ -469,9 +528,9 @@ class Tensor(TensorBase, ProductMethods):
         if is_grad_enabled() and self.requires_grad:
             if self.is_leaf:
                 raise GraphError("a leaf Tensor that requires grad cannot be changed in place; do it under no_grad()")
-            self._become(_op(name)(self))
+            self._become(getattr(ops, name)(self))
         else:
-            _op(name)(self.array, out=self.array)
+            getattr(ops, name)(self.array, out=self.array)
             self._touch()
         return self
 
@@ -485,12 +544,12 @@ class Tensor(TensorBase, ProductMethods):
         recorded = is_grad_enabled() and (self.requires_grad or getattr(other, "requires_grad", False))
         if not recorded:
             value = other.array if isinstance(other, TensorBase) else other
-            _op(name)(self.array, value, out=self.array)
+            getattr(ops, name)(self.array, value, out=self.array)
             self._touch()
             return self
         if self.is_leaf and self.requires_grad:
             raise GraphError("a leaf Tensor that requires grad cannot be changed in place; do it under no_grad()")
-        self._become(_op(name)(self, other))
+        self._become(getattr(ops, name)(self, other))
         return self
 
     def add_(self, other: Any, *, alpha: Any = 1) -> Tensor:

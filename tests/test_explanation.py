@@ -7,11 +7,11 @@ import fastnn
 from fastnn import ops
 from fastnn._kernels import jit
 from fastnn._runtime import _fastnn_team as team
-from fastnn._runtime.tensor import registered
+from fastnn.ops import every
 from fastnn.ops.lowering import Candidate, Lowering, reads, updates, writes
 from fastnn.testing.samples import layouts, sample
 
-OPS = list(registered().values())
+OPS = list(every().values())
 CALLS = [pytest.param(op, case, id=f"{op.name}-{i}") for op in OPS for i, case in enumerate(op.cases)]
 
 

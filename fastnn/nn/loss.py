@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastnn.nn import functional as F
+from fastnn.nn.functional.loss import legacy_reduction
 from fastnn.nn.module import Module
 from fastnn.tensor import Tensor
 
@@ -28,7 +29,7 @@ class CrossEntropyLoss(Module):
         super().__init__()
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
-        self.reduction = F.legacy_reduction(reduction, size_average, reduce)
+        self.reduction = legacy_reduction(reduction, size_average, reduce)
         if self.reduction not in REDUCTIONS:
             raise ValueError(f"CrossEntropyLoss: reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
         self.label_smoothing = label_smoothing

@@ -1,5 +1,11 @@
 """Operations on arrays and Tensors, under NumPy's and torch's names: arrays in, arrays out; Tensors in, Tensors out."""
 
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from fastnn._runtime.tensor import registered
 from fastnn.ops.activation import erf, gelu, log_softmax, relu, sigmoid, silu, softmax, tanh
 from fastnn.ops.addmm import addbmm, addmm, addmv, addr, baddbmm
 from fastnn.ops.arithmetic import (
@@ -24,6 +30,30 @@ from fastnn.ops.matmul import matmul
 from fastnn.ops.products import bmm, dot, inner, mm, mv, outer, vdot
 from fastnn.ops.reduction import mean, sum
 from fastnn.ops.tensordot import tensordot
+
+# Ops that are declared when they are first asked for: modules here, and what they declare. A module has no op's name.
+HOMES: dict[str, str] = {}
+
+_LAZY = {name: module for module, names in HOMES.items() for name in names.split()}
+
+
+def every() -> dict[str, Any]:
+    """All ops, by name: those of the table above are declared now if they were not yet."""
+    for module in HOMES:
+        importlib.import_module(f"fastnn.ops.{module}")
+    return registered()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'fastnn.ops' has no attribute {name!r}")
+    found = globals()[name] = getattr(importlib.import_module(f"fastnn.ops.{_LAZY[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
 
 __all__ = [
     "add",

@@ -10,12 +10,12 @@ from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
 import fastnn
 from fastnn import ops
-from fastnn._runtime.tensor import registered
+from fastnn.ops import every
 from fastnn.ops.lowering import Array, Lowering, symbolic
 from fastnn.testing.samples import sample
 
 COMMON = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-CALLS = [pytest.param(op, case, id=f"{op.name}-{i}") for op in registered().values() for i, case in enumerate(op.cases)]
+CALLS = [pytest.param(op, case, id=f"{op.name}-{i}") for op in every().values() for i, case in enumerate(op.cases)]
 
 
 def places(shape, dtype):
@@ -195,7 +195,7 @@ def test_whatever_memory_out_shares_results_are_those_of_copies(data):
     memory = np.random.default_rng(data.draw(st.integers(0, 99))).standard_normal(150).astype("float32")
     m, n = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))
     name = data.draw(st.sampled_from(["add", "multiply", "matmul", "relu", "softmax", "linear"]))
-    op = registered()[name]
+    op = every()[name]
     k = m if name == "linear" else n
     shapes = [(m, n)] * len(op.input_names)
     if name in ("matmul", "linear"):

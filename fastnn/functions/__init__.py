@@ -1,0 +1,93 @@
+"""Functions under torch's names and arguments, found when they are first used.
+
+Each is ``fastnn.NAME``; those that torch has as methods too are ``Tensor.NAME``, the Tensor as first argument, and
+``Tensor.NAME_`` for the method that overwrites the Tensor. The modules here hold them by noun; the table below says
+where, so that importing fastnn imports none of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from fastnn._runtime.tensor import TensorBase, is_grad_enabled
+from fastnn.errors import DTypeError, GraphError, ShapeError
+
+
+class Home(NamedTuple):
+    """What a module holds.
+
+    Attributes
+    ----------
+    functions : names in `fastnn`.
+    methods : names of Tensor's methods. Those that overwrite the Tensor follow and are named only where the module
+        defines them itself.
+    """
+
+    functions: str = ""
+    methods: str = ""
+
+
+HOMES: dict[str, Home] = {
+    "products": Home(
+        functions="addbmm addmm addmv addr baddbmm bmm chain_matmul dot einsum ger inner matmul mm mv outer tensordot "
+        "vdot",
+    ),
+}
+
+FUNCTIONS = {name: module for module, home in HOMES.items() for name in home.functions.split()}
+METHODS = {name: module for module, home in HOMES.items() for name in home.methods.split()}
+
+
+def find(name: str) -> Any:
+    """The function of a name; AttributeError if there is none."""
+    if name not in FUNCTIONS:
+        raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"fastnn.functions.{FUNCTIONS[name]}"), name)
+
+
+def method(name: str) -> Callable[..., Any] | None:
+    """The function that serves as Tensor's method of a name; None if there is none."""
+    if name in METHODS:
+        found: Callable[..., Any] = getattr(importlib.import_module(f"fastnn.functions.{METHODS[name]}"), name)
+        return found
+    plain = name[:-1]
+    if name.endswith("_") and plain in METHODS:
+        return overwriting(name, getattr(importlib.import_module(f"fastnn.functions.{METHODS[plain]}"), plain))
+    return None
+
+
+def overwriting(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The method that puts a function's result into its Tensor, on the tape or past it."""
+
+    def replace(self: Any, *args: Any, **kwargs: Any) -> Any:
+        operands = [x for x in (self, *args, *kwargs.values()) if isinstance(x, TensorBase)]
+        recorded = is_grad_enabled() and any(x.requires_grad for x in operands)
+        if recorded and self.is_leaf and self.requires_grad:
+            raise GraphError("a leaf Tensor that requires grad cannot be changed in place; do it under no_grad()")
+        result = function(self, *args, **kwargs)
+        if result.shape != self.shape:
+            raise ShapeError(f"{name}: the result must have shape {self.shape}, got {result.shape}")
+        if not fits(result.dtype, self.dtype):
+            raise DTypeError(f"{name}: the result must have a dtype that fits {self.dtype}, got {result.dtype}")
+        if recorded:
+            self._become(result if result.dtype == self.dtype else result.to(self.dtype))
+        else:
+            self.array[...] = result.array
+            self._touch()
+        return self
+
+    replace.__name__ = replace.__qualname__ = name
+    replace.__doc__ = f"As `{name[:-1]}`, in place; gives the Tensor itself."
+    return replace
+
+
+def fits(dtype: Any, target: Any) -> bool:
+    """Whether torch lets results of a dtype be written where another one is: its kind (bool, integer, float) fits."""
+    kinds = "b", "iu", "f", "c"
+
+    def rank(kind: str) -> int:
+        return next(i for i, some in enumerate(kinds) if kind in some)
+
+    return rank(dtype.kind) <= rank(target.kind)
