@@ -35,7 +35,7 @@ def test_names_are_found_when_they_are_asked_for():
         assert name in dir(x)
     for missing in (fastnn, x):
         with pytest.raises(AttributeError, match="no_such_name"):
-            missing.no_such_name
+            assert missing.no_such_name
 
 
 def test_ops_are_found_when_they_are_asked_for():
@@ -46,7 +46,7 @@ def test_ops_are_found_when_they_are_asked_for():
             assert getattr(ops, name).name == name
             assert name in dir(ops)
     with pytest.raises(AttributeError, match="no_such_op"):
-        ops.no_such_op
+        assert ops.no_such_op
 
 
 def test_a_method_that_overwrites():
