@@ -414,10 +414,13 @@ class Tensor(TensorBase, ProductMethods):
         return derived(self, array, "getitem", lambda g: views.scatter(g, steps, own, dtype), is_view)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        if is_grad_enabled() and (self.requires_grad or getattr(value, "requires_grad", False)):
-            raise GraphError("assignment to a part of a Tensor is not recorded; do it under no_grad()")
         place = self.array
-        *first, (last, _) = views.index_steps(views.index_argument(index), self.ndim)
+        *first, (last, is_view) = views.index_steps(views.index_argument(index), self.ndim)
+        if is_grad_enabled() and (self.requires_grad or getattr(value, "requires_grad", False)):
+            if not is_view:
+                raise GraphError("assignment to picked elements of a Tensor is not recorded; do it under no_grad()")
+            self[index].copy_(value)
+            return
         for key, _ in first:
             place = place[key]
         place[last] = value.array if isinstance(value, TensorBase) else value
@@ -584,8 +587,12 @@ class Tensor(TensorBase, ProductMethods):
         source = value.array if isinstance(value, TensorBase) else np.asarray(value)
         if source.dtype.kind not in "biufc":
             raise DTypeError(f"{name}: expected numbers, got {value!r}")
-        if is_grad_enabled() and self.requires_grad:
-            raise GraphError("a Tensor that requires grad cannot be overwritten; do it under no_grad()")
+        if is_grad_enabled() and (self.requires_grad or getattr(value, "requires_grad", False)):
+            if self.is_leaf and self.requires_grad:
+                raise GraphError("a leaf Tensor that requires grad cannot be changed in place; do it under no_grad()")
+            put = as_tensor(value, self.dtype) if not isinstance(value, Tensor) else value.to(self.dtype)
+            self._become(put.expand(self.shape))
+            return self
         try:
             np.copyto(self.array, source, casting="unsafe")
         except ValueError as error:

@@ -23,14 +23,13 @@ from libc.string cimport memcpy
 
 from fastnn._runtime.attributes cimport Attributes, gathered
 from fastnn._runtime.call cimport MAX_INPUTS, Call, Signature
-from fastnn._runtime.layout cimport same_strides
 from fastnn._runtime.memory cimport new_array
 from fastnn._runtime.recipe cimport Recipe, lies_apart
-from fastnn._runtime.tensor cimport Node, TensorBase, Version, as_array, grad_enabled, wrap
+from fastnn._runtime.tensor cimport Node, TensorBase, Version, as_array, catch_up, grad_enabled, wrap
 
 import numpy as np
 
-from fastnn._runtime.tensor import dense_copy
+from fastnn._runtime.tensor import same_copy
 from fastnn.errors import DTypeError, GraphError, ShapeError
 
 cnp.import_array()
@@ -262,6 +261,7 @@ cdef class Primitive:
                 array = <cnp.ndarray>value
             elif value != NULL and isinstance(<object>value, TensorBase):
                 call.tensors = True
+                catch_up(<TensorBase>value)
                 call.wants = call.wants or (<TensorBase>value)._requires_grad
                 array = (<TensorBase>value).array
             elif value == NULL or value == <PyObject*>None:
@@ -320,6 +320,7 @@ cdef class Primitive:
             given[i] = <object>args[i]
             if isinstance(given[i], TensorBase):
                 call.tensors = True
+                catch_up(<TensorBase>given[i])
                 call.wants = call.wants or (<TensorBase>given[i])._requires_grad
             elif self.promoted >> i & 1 and is_number(given[i]):
                 numbers |= <uint32_t>1 << i
@@ -730,13 +731,7 @@ cdef class OpNode(Node):
         cdef list saved = list(self.saved)
         for place in range(n):
             if saved[place] is array:
-                kept = dense_copy(array)
-                if not same_strides(kept, array):
-                    raise GraphError(
-                        f"an in-place {self.op.name} that is recorded needs a tensor that fills its memory; "
-                        "write it out of place"
-                    )
-                saved[place] = kept
+                saved[place] = same_copy(array)
                 saved[n + place] = None
         self.saved = tuple(saved)
 

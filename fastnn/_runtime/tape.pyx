@@ -11,7 +11,7 @@ cimport numpy as cnp
 from libc.stdint cimport int64_t
 
 from fastnn._runtime.memory cimport Block
-from fastnn._runtime.tensor cimport Node, TensorBase, add_arrays, as_array, wrap
+from fastnn._runtime.tensor cimport Node, TensorBase, add_arrays, as_array, catch_up, wrap
 
 import heapq
 
@@ -74,11 +74,14 @@ def run_backward(list roots, list gradients, bint retain_graph, list targets=Non
     cdef cnp.ndarray gradient
     cdef object edge
     cdef int i
+    for root in roots:
+        catch_up(<TensorBase>root)
     if targets is not None:
         wanted = {}
         results = [None] * len(targets)
         for i, target in enumerate(targets):
             tensor = <TensorBase>target
+            catch_up(tensor)
             wanted.setdefault((id(tensor) if tensor._node is None else id(tensor._node), tensor._output), []).append(i)
         useful = _useful_nodes(roots, targets)
     before = set_grad_enabled_now(False)

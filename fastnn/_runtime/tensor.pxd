@@ -5,7 +5,7 @@ from fastnn._runtime.call cimport MAX_INPUTS
 
 cdef class Version:
     cdef readonly int64_t value
-    cdef readonly bint shared
+    cdef int64_t history
 
 cdef class TensorBase:
     cdef readonly cnp.ndarray array
@@ -15,12 +15,16 @@ cdef class TensorBase:
     cdef Node _node
     cdef int _output
     cdef Version _version
+    cdef TensorBase _base
+    cdef int64_t _history
     cdef object _hooks
     cdef object _post_hooks
     cdef object __weakref__
 
     cdef Version version(self)
     cdef void touch(self)
+    cdef follow(self)
+    cdef _move_to(self, Node node, int output)
     cdef accumulate(self, cnp.ndarray gradient, bint owned)
 
 cdef class Node:
@@ -36,6 +40,29 @@ cdef class Node:
     cdef void release(self)
     cdef tuple output_layout(self, int output)
     cdef save_apart(self, cnp.ndarray array)
+
+cdef inline int catch_up(TensorBase tensor) except -1:
+    """Let a view learn of what was recorded on the memory that it shares."""
+    if tensor._base is not None and tensor._history != tensor._version.history:
+        tensor.follow()
+    return 0
+
+cdef class OverwriteNode(Node):
+    cdef Window window
+    cdef tuple shape
+    cdef object dtype
+
+cdef class Window:
+    cdef tuple shape
+    cdef tuple strides
+    cdef Py_ssize_t offset
+    cdef tuple own_shape
+    cdef tuple own_strides
+    cdef Py_ssize_t own_offset
+    cdef Py_ssize_t nbytes
+    cdef object dtype
+
+    cdef tuple open(self)
 
 cdef class FunctionNode(Node):
     cdef str function_name

@@ -5,6 +5,9 @@
 (b) The tape is define-by-run. A node knows, for each input, where its gradient goes: another node's output, or a
     leaf tensor. Views and conversions make nodes here, ops make theirs in `dispatch.pyx`; `tape.pyx` walks them.
 (c) Views share a version, which every write through a tensor raises; backward compares it with the one it saved.
+(d) A view knows the tensor whose memory it shares, its base. A change in place that is recorded belongs to the base:
+    there it makes a node that puts the change into the old values, and raises the version's `history`. A view that
+    finds its own history behind takes its place on the tape anew, as a window into the base.
 """
 
 cimport cython
@@ -16,6 +19,7 @@ from fastnn._runtime.layout cimport behaved, same_shape, same_strides
 from fastnn._runtime.memory cimport new_array
 
 from collections import OrderedDict
+from functools import partial
 
 import numpy as np
 
@@ -115,7 +119,7 @@ def set_grad_enabled_now(bint on):
 @cython.final
 @cython.freelist(64)
 cdef class Version:
-    """Counts the writes to a piece of memory; shared by all tensors that view it."""
+    """Counts the writes to a piece of memory, and those on the tape; shared by all tensors that view it."""
 
 
 cdef cnp.ndarray as_array(object value):
@@ -197,13 +201,106 @@ cdef class FunctionNode(Node):
         return self.function_name
 
 
+@cython.final
+cdef class Window:
+    """Where a view's elements lie in its base, for any other memory that is laid out as the base's."""
+
+    cdef tuple open(self):
+        """New zeros laid out as the base, and the view's elements among them."""
+        flat = np.zeros(self.nbytes, np.uint8)
+        whole = np.ndarray(self.own_shape, self.dtype, flat, self.own_offset, self.own_strides)
+        if 0 in self.shape:
+            return whole, np.empty(self.shape, self.dtype)
+        return whole, np.ndarray(self.shape, self.dtype, flat, self.offset, self.strides)
+
+
+cdef Window window_of(cnp.ndarray base, cnp.ndarray view):
+    cdef Window made = Window.__new__(Window)
+    cdef Py_ssize_t low = 0, high = 0, step
+    for extent, stride in zip((<object>base).shape, (<object>base).strides):
+        step = max(0, extent - 1) * stride
+        low += min(0, step)
+        high += max(0, step)
+    made.own_shape, made.own_strides = (<object>base).shape, (<object>base).strides
+    made.own_offset = -low
+    made.nbytes = high - low + cnp.PyArray_ITEMSIZE(base)
+    made.shape, made.strides = (<object>view).shape, (<object>view).strides
+    made.offset = <char*>cnp.PyArray_DATA(view) - <char*>cnp.PyArray_DATA(base) - low
+    made.dtype = base.dtype
+    return made
+
+
+cdef bint meets_itself(cnp.ndarray array):
+    """Whether two elements of an array may share memory."""
+    reach = 0
+    for stride, extent in sorted((abs(s), n) for s, n in zip((<object>array).strides, (<object>array).shape) if n > 1):
+        if stride <= reach:
+            return cnp.PyArray_SIZE(array) > 0
+        reach += (extent - 1) * stride
+    return False
+
+
+def _spread(Window window, gradient):
+    """The gradient of a base from that of a view."""
+    whole, part = window.open()
+    if meets_itself(part):
+        np.add.at(part, tuple(np.indices(part.shape, sparse=True)), gradient)
+    else:
+        part[...] = gradient
+    return whole
+
+
+def _as_it_comes(gradient):
+    return gradient
+
+
+def same_copy(cnp.ndarray array):
+    """A copy with the same strides."""
+    _, copy = window_of(array, array).open()
+    np.copyto(copy, array)
+    return copy
+
+
+@cython.trashcan(True)
+cdef class OverwriteNode(Node):
+    """A change in place of a part of a tensor: the gradient of that part goes to what was put there."""
+
+    cdef list apply(self, list gradients):
+        whole, part = self.window.open()
+        whole[...] = gradients[0]
+        put = part.copy()
+        part[...] = 0
+        return [whole, put]
+
+    cdef tuple output_layout(self, int output):
+        return self.shape, self.dtype
+
+    def name(self):
+        """What changed the tensor."""
+        return "overwrite"
+
+
+cdef FunctionNode passing(TensorBase source, cnp.ndarray array):
+    """A node that hands the gradient of `array` on to a leaf, or ends it (None)."""
+    cdef FunctionNode node = FunctionNode.__new__(FunctionNode)
+    node.function_name = "overwrite"
+    node.function = _as_it_comes
+    node.shape = (<object>array).shape
+    node.dtype = array.dtype
+    node.n_outputs = 1
+    node.edges = (source,)
+    return node
+
+
 cdef TensorBase derive(TensorBase source, cnp.ndarray array, str name, object function, bint view):
     """A tensor of `array`, which came from `source`; `function` maps its gradient back."""
     cdef TensorBase result = wrap(array)
     cdef FunctionNode node
+    catch_up(source)
     if view:
         result._version = source.version()
-        result._version.shared = True
+        result._base = source if source._base is None else source._base
+        result._history = result._version.history
     if source._requires_grad and fastnn_get_grad_enabled() and array.dtype.kind == "f":
         node = FunctionNode.__new__(FunctionNode)
         node.function_name = name
@@ -295,6 +392,33 @@ cdef class TensorBase:
         cdef Version version = self.version()
         version.value += 1
 
+    cdef follow(self):
+        """Take the place of this view on the tape anew: a window into what its base has become."""
+        cdef FunctionNode node
+        cdef TensorBase base = self._base
+        self._history = self._version.history
+        if not base._requires_grad or self.array.dtype != base.array.dtype:
+            return
+        node = FunctionNode.__new__(FunctionNode)
+        node.function_name = "view"
+        node.function = partial(_spread, window_of(base.array, self.array))
+        node.shape = (<object>self.array).shape
+        node.dtype = self.array.dtype
+        node.n_outputs = 1
+        node.edges = (base if base._node is None else base._node,)
+        node.edge_outputs[0] = base._output
+        self._move_to(node, 0)
+
+    cdef _move_to(self, Node node, int output):
+        """Let an output of a node be this tensor's place on the tape."""
+        if self._retains_grad and self._node is not None:
+            self._node.retained.pop(self._output, None)
+        self._node = node
+        self._output = output
+        self._requires_grad = True
+        if self._retains_grad:
+            self.retain_grad()
+
     cdef accumulate(self, cnp.ndarray gradient, bint owned):
         """Add to `grad`; a gradient that is `owned` becomes it if there is none."""
         cdef cnp.ndarray target
@@ -343,35 +467,58 @@ cdef class TensorBase:
         """Take over what an op computed from this tensor: its values and its place on the tape (recorded in-place).
 
         What the op itself saved of the old values is copied first, so its gradient is right; what others saved is
-        noticed through the version. A view elsewhere would not learn of the new place on the tape, hence the error.
+        noticed through the version. Where this is a view, the change is recorded on its base; all other views of the
+        memory find it there.
         """
-        if self._version is not None and self._version.shared:
-            raise GraphError(
-                "an in-place change that is recorded needs a tensor without views; write it out of place, or do it "
-                "under no_grad()"
-            )
+        cdef TensorBase base = self._base
+        cdef OverwriteNode node
+        catch_up(self)
         if not same_shape(self.array, result.array) or result.array.dtype != self.array.dtype:
             raise ShapeError(
                 f"an in-place change must keep shape {self.shape} and dtype {self.array.dtype}, got {result.shape} "
                 f"and {result.array.dtype}"
             )
+        if meets_itself(self.array):
+            raise GraphError(f"an in-place change needs an element for each index, got shape {self.shape} with strides "
+                             f"{(<object>self.array).strides}: clone it first")
+        if base is not None and base._requires_grad and base._node is None:
+            raise GraphError(
+                "a view of a leaf Tensor that requires grad cannot be changed in place; do it under no_grad()"
+            )
+        if base is not None and self.array.dtype != base.array.dtype:
+            raise GraphError("a view under another dtype cannot be changed in place where gradients are recorded")
         if result._node is not None:
             result._node.save_apart(self.array)
         np.copyto(self.array, result.array)
         self.touch()
-        if self._retains_grad and self._node is not None:
-            self._node.retained.pop(self._output, None)
-        self._node = result._node
-        self._output = result._output
-        self._requires_grad = result._requires_grad
-        if self._retains_grad:
-            self.retain_grad()
+        self._version.history += 1
+        if base is None:
+            if result._node is None:
+                # a leaf, whose gradient passes; or nothing that has one, where gradients end
+                self._move_to(passing(result if result._requires_grad else None, self.array), 0)
+            else:
+                self._move_to(result._node, result._output)
+            return
+        node = OverwriteNode.__new__(OverwriteNode)
+        node.window = window_of(base.array, self.array)
+        node.shape = (<object>base.array).shape
+        node.dtype = base.array.dtype
+        node.n_outputs = 1
+        node.edges = (
+            base._node,
+            result if result._node is None and result._requires_grad else result._node,
+        )
+        node.edge_outputs[0] = base._output
+        node.edge_outputs[1] = result._output
+        base._move_to(node, 0)
+        self.follow()
 
     # -- the tape
 
     @property
     def requires_grad(self):
         """Whether gradients flow to this tensor."""
+        catch_up(self)
         return self._requires_grad
 
     @requires_grad.setter
@@ -385,11 +532,13 @@ cdef class TensorBase:
     @property
     def is_leaf(self):
         """Whether no recorded op made this tensor."""
+        catch_up(self)
         return self._node is None
 
     @property
     def grad_fn(self):
         """The node that made this tensor, or None for a leaf."""
+        catch_up(self)
         return self._node
 
     @property
@@ -419,6 +568,7 @@ cdef class TensorBase:
 
     def register_hook(self, function):
         """Call `function(grad)` when this tensor's gradient is known; what it returns replaces the gradient."""
+        catch_up(self)
         if not self._requires_grad:
             raise GraphError("cannot register a hook on a tensor that does not require grad")
         if self._node is None:
@@ -441,6 +591,7 @@ cdef class TensorBase:
         """Keep the gradient of a computed tensor in `grad`, as for a leaf."""
         import weakref
 
+        catch_up(self)
         if not self._requires_grad:
             raise GraphError("cannot retain_grad on a tensor that does not require grad")
         if self._node is not None:
