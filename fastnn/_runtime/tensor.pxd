@@ -47,6 +47,11 @@ cdef inline int catch_up(TensorBase tensor) except -1:
         tensor.follow()
     return 0
 
+cdef class CallNode(Node):
+    cdef str function_name
+    cdef object function
+    cdef tuple layouts
+
 cdef class OverwriteNode(Node):
     cdef Window window
     cdef tuple shape

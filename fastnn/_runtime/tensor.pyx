@@ -280,6 +280,63 @@ cdef class OverwriteNode(Node):
         return "overwrite"
 
 
+@cython.trashcan(True)
+cdef class CallNode(Node):
+    """A call with several inputs or outputs: `function` turns the outputs' gradients into the inputs'."""
+
+    cdef list apply(self, list gradients):
+        if self.released:
+            raise GraphError(
+                f"backward through {self.function_name} a second time: what it had saved was freed by the first "
+                "backward. Pass retain_graph=True there to keep it"
+            )
+        return [None if g is None else as_array(g) for g in self.function(gradients)]
+
+    cdef void release(self):
+        self.released = True
+        self.function = None
+
+    cdef tuple output_layout(self, int output):
+        return self.layouts[output]
+
+    def name(self):
+        """What was called."""
+        return self.function_name
+
+
+def recorded(str name, inputs, outputs, function):
+    """The outputs, tensors, as what was computed from `inputs`, tensors that require grad.
+
+    `function` takes a list of gradients, an array for each output (None where none arrived), and gives a list of one
+    (or None) for each input.
+    """
+    cdef CallNode node = CallNode.__new__(CallNode)
+    cdef TensorBase tensor
+    cdef list results = []
+    cdef int i
+    if len(inputs) > MAX_INPUTS:
+        raise ValueError(f"{name}: at most {<int>MAX_INPUTS} inputs can have gradients, got {len(inputs)}")
+    node.function_name = name
+    node.function = function
+    node.layouts = tuple([(o.shape, o.dtype) for o in outputs])
+    node.n_outputs = len(node.layouts)
+    edges = []
+    for i, value in enumerate(inputs):
+        tensor = <TensorBase>value
+        catch_up(tensor)
+        edges.append(tensor if tensor._node is None else tensor._node)
+        node.edge_outputs[i] = tensor._output
+    node.edges = tuple(edges)
+    for i, value in enumerate(outputs):
+        tensor = wrap((<TensorBase>value).array)
+        tensor._version = (<TensorBase>value).version()
+        tensor._node = node
+        tensor._output = i
+        tensor._requires_grad = True
+        results.append(tensor)
+    return results
+
+
 cdef FunctionNode passing(TensorBase source, cnp.ndarray array):
     """A node that hands the gradient of `array` on to a leaf, or ends it (None)."""
     cdef FunctionNode node = FunctionNode.__new__(FunctionNode)
