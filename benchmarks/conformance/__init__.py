@@ -1,0 +1,1 @@
+"""Compares fastnn with PyTorch on the sample calls of PyTorch's own operator, module and optimizer tables."""
