@@ -15,3 +15,7 @@ class DTypeError(TypeError, RuntimeError):
 
 class GraphError(RuntimeError, ValueError):
     """A backward pass that the recorded graph cannot give."""
+
+
+class ArgumentError(ValueError, RuntimeError):
+    """A value that an argument cannot have."""

@@ -1,33 +1,210 @@
-"""The generator that fills new parameters and shuffles data."""
+"""Random numbers: generators, and the default one, which serves wherever no other is given.
+
+A generator hands out draws. A draw is a seed and a number, and its i-th random number depends on these and on i alone
+(Philox 4x32-10, Salmon et al., SC 2011): so the same seed gives the same numbers for any number of threads, and a
+generator's whole state is sixteen bytes.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
 
-_generator: np.random.Generator | None = None
+    from fastnn.tensor import Tensor
+
+STATE_BYTES = 16
+MOST_DRAWS = 1 << 53  # draws are numbered by floats
 
 
-def manual_seed(seed: int) -> None:
-    """Start the default generator anew from `seed`, an int from 0 to 2**64 - 1."""
-    global _generator
-    import numpy as np
+class Generator:
+    """A stream of draws, with torch's interface.
 
-    from fastnn._numpy_views import integer
+    Parameters
+    ----------
+    device : ``"cpu"``, the only device.
 
-    seed = integer("manual_seed: the seed", seed)
-    if not 0 <= seed < 1 << 64:
-        raise ValueError(f"manual_seed: the seed must lie from 0 to 2**64 - 1, got {seed}")
-    _generator = np.random.Generator(np.random.Philox(seed))
+    A new generator's seed is `DEFAULT_SEED`, as in torch.
+    """
 
+    DEFAULT_SEED = 67280421310721
 
-def default_generator() -> np.random.Generator:
-    """The generator that is used where none is given; seeded by the system until `manual_seed` is called."""
-    global _generator
-    if _generator is None:
+    def __init__(self, device: Any = "cpu") -> None:
+        if str(device) != "cpu":
+            raise ValueError(f"Generator: the only device is cpu, got {device!r}")
+        self._lock = threading.Lock()
+        self._set(self.DEFAULT_SEED, 0)
+
+    def _set(self, seed: int, draw: int) -> None:
+        with self._lock:
+            self._seed, self._draw = seed, draw
+            self._halves = float(seed & 0xFFFFFFFF), float(seed >> 32)
+
+    def __repr__(self) -> str:
+        return f"<Generator seed={self._seed} draw={self._draw}>"
+
+    @property
+    def device(self) -> str:
+        """``"cpu"``."""
+        return "cpu"
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start anew from `seed`, an int from -2**63 to 2**64 - 1 (a negative one counts from 2**64); gives self."""
+        self._set(checked_seed("manual_seed", seed), 0)
+        return self
+
+    def seed(self) -> int:
+        """Start anew from a seed that the system draws; gives it."""
+        drawn = int.from_bytes(os.urandom(8), "little")
+        self._set(drawn, 0)
+        return drawn
+
+    def initial_seed(self) -> int:
+        """The seed that the generator was last started from."""
+        return self._seed
+
+    def get_state(self) -> Tensor:
+        """The seed and the number of the next draw: a uint8 Tensor of 16 bytes."""
         import numpy as np
 
-        _generator = np.random.Generator(np.random.Philox())
-    return _generator
+        from fastnn.tensor import from_numpy
+
+        with self._lock:
+            seed, draw = self._seed, self._draw
+        return from_numpy(np.array([seed, draw], "<u8").view(np.uint8))
+
+    def set_state(self, state: Any) -> None:
+        """Go on from a state that `get_state` gave."""
+        import numpy as np
+
+        array = np.asarray(state)
+        if array.dtype != np.uint8 or array.shape != (STATE_BYTES,):
+            raise TypeError(
+                f"set_state: state must be {STATE_BYTES} bytes of uint8, got shape {array.shape}, dtype {array.dtype}"
+            )
+        seed, draw = (int(n) for n in np.ascontiguousarray(array).view("<u8"))
+        if draw >= MOST_DRAWS:
+            raise ValueError(f"set_state: the number of the next draw must be below 2**53, got {draw}")
+        self._set(seed, draw)
+
+    def clone(self) -> Generator:
+        """Another generator in the same state."""
+        made = Generator()
+        with self._lock:
+            seed, draw = self._seed, self._draw
+        made._set(seed, draw)
+        return made
+
+    clone_state = clone
+    graphsafe_get_state = clone
+
+    def graphsafe_set_state(self, other: Generator) -> None:
+        """Take the state of another generator."""
+        self.set_state(other.get_state())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (self._seed, self._draw)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Generator:
+        return self.clone()
+
+    def cells(self) -> tuple[float, float, float]:
+        """The next draw, which is taken: the halves of the seed and the draw's number, as ops take them."""
+        with self._lock:
+            draw = self._draw
+            self._draw = draw + 1
+            low, high = self._halves
+        return low, high, float(draw)
+
+    def numpy(self) -> np.random.Generator:
+        """A NumPy generator that starts from the next draw, which is taken."""
+        import numpy as np
+
+        low, high, draw = self.cells()
+        return np.random.Generator(np.random.Philox(key=int(low) | int(high) << 32, counter=[0, 0, 0, int(draw)]))
+
+    __call__ = numpy
+
+
+def _restored(seed: int, draw: int) -> Generator:
+    made = Generator()
+    made._set(seed, draw)
+    return made
+
+
+def checked_seed(name: str, seed: Any) -> int:
+    """A seed from 0 to 2**64 - 1."""
+    from fastnn._numpy_views import integer
+
+    seed = integer(f"{name}: the seed", seed)
+    if not -(1 << 63) <= seed < 1 << 64:
+        raise ValueError(f"{name}: the seed must lie from -2**63 to 2**64 - 1, got {seed}")
+    return seed % (1 << 64)
+
+
+default_generator = Generator()
+default_generator.seed()
+
+
+def generator_argument(name: str, generator: Any) -> Generator:
+    """The generator to draw from: the given one, by default the default one."""
+    if generator is None:
+        return default_generator
+    if not isinstance(generator, Generator):
+        raise TypeError(f"{name}: generator must be a fastnn.Generator, got {type(generator).__name__}")
+    return generator
+
+
+def manual_seed(seed: int) -> Generator:
+    """Start the default generator anew from `seed`, an int from -2**63 to 2**64 - 1; gives the generator."""
+    return default_generator.manual_seed(seed)
+
+
+def seed() -> int:
+    """Start the default generator anew from a seed that the system draws; gives it."""
+    return default_generator.seed()
+
+
+def initial_seed() -> int:
+    """The seed that the default generator was last started from."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> Tensor:
+    """The default generator's state: a uint8 Tensor of 16 bytes."""
+    return default_generator.get_state()
+
+
+def set_rng_state(new_state: Any) -> None:
+    """Have the default generator go on from a state that `get_rng_state` gave."""
+    default_generator.set_state(new_state)
+
+
+@contextmanager
+def fork_rng(devices: Any = None, enabled: bool = True, **_: Any) -> Iterator[None]:
+    """Put the default generator back, at the end of the block, to where it was; `devices` count for nothing."""
+    if not enabled:
+        yield
+        return
+    state = get_rng_state()
+    try:
+        yield
+    finally:
+        set_rng_state(state)
+
+
+__all__ = [
+    "Generator",
+    "default_generator",
+    "fork_rng",
+    "get_rng_state",
+    "initial_seed",
+    "manual_seed",
+    "seed",
+    "set_rng_state",
+]

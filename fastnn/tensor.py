@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastnn import _default_dtype as default
 from fastnn import _numpy_views as views
 from fastnn import functions, ops
 from fastnn._runtime.memory import empty
@@ -662,17 +663,30 @@ def _number_dtype(name: str, dtype: npt.DTypeLike) -> np.dtype[Any]:
 
 
 def _default_dtype(data: Any, array: np.ndarray) -> np.dtype[Any]:
-    """float32 for Python floats, as torch; arrays keep theirs."""
-    if array.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic, TensorBase)):
-        return np.dtype(np.float32)
+    """The default dtype for Python floats, as torch; arrays keep theirs."""
+    if array.dtype.kind in "fc" and not isinstance(data, (np.ndarray, np.generic, TensorBase)):
+        if array.dtype == np.float64:
+            return default.floating
+        if array.dtype == np.complex128:
+            return default.complex_
     return array.dtype.newbyteorder("=")
 
 
-def tensor(data: Any, *, dtype: npt.DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+def check_device(name: str, device: Any) -> None:
+    """Raise for a device that is not the CPU."""
+    if device is not None and str(device).partition(":")[0] != "cpu":
+        raise ValueError(f"{name}: the only device is cpu, got {device!r}")
+
+
+def tensor(
+    data: Any, *, dtype: npt.DTypeLike | None = None, device: Any = None, requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
     """Make a Tensor from a copy of `data`: numbers, nested sequences, an array, a Tensor.
 
-    Python floats become float32, integers int64; arrays keep their dtype unless `dtype` is given.
+    Python floats get the default dtype (float32), integers int64; arrays keep theirs unless `dtype` is given.
     """
+    check_device("tensor", device)
     array = _numbers("tensor", data)
     wanted = _default_dtype(data, array) if dtype is None else _number_dtype("tensor", dtype)
     copy = np.array(array, dtype=wanted)
@@ -686,8 +700,9 @@ def from_numpy(array: np.ndarray) -> Tensor:
     return _rebuild(Tensor, np.asarray(_numbers("from_numpy", array)), False)
 
 
-def as_tensor(data: Any, dtype: npt.DTypeLike | None = None) -> Tensor:
+def as_tensor(data: Any, dtype: npt.DTypeLike | None = None, device: Any = None) -> Tensor:
     """Make a Tensor of `data`, sharing its memory where the dtype allows."""
+    check_device("as_tensor", device)
     if isinstance(data, Tensor) and (dtype is None or data.dtype == dtype):
         return data
     array = _numbers("as_tensor", data)

@@ -128,6 +128,21 @@ class Value:
     def __or__(self, other: Value | Number) -> Value:
         return self._new(self.builder.or_(self.value, self._with(other)))
 
+    def __xor__(self, other: Value | Number) -> Value:
+        return self._new(self.builder.xor(self.value, self._with(other)))
+
+    def shifted_right(self, places: int) -> Value:
+        """Shift right, zeros coming in."""
+        return self._new(self.builder.lshr(self.value, constant(self.kind, places)))
+
+    def compare_unsigned(self, operator: str, other: Value | Number) -> Value:
+        """A mask; integers compare as numbers without sign."""
+        return self._new(self.builder.icmp_unsigned(operator, self.value, self._with(other)))
+
+    def to_float(self, dtype: str) -> Value:
+        """An integer, by its sign, rounded to a float."""
+        return self._new(self.builder.sitofp(self.value, like(self.kind, ELEMENTS[dtype])))
+
     def compare(self, operator: str, other: Value | Number) -> Value:
         """A mask; as IEEE says, NaN compares false except by ``!=``. Integers compare with their signs."""
         if self.dtype == "integer":

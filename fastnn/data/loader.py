@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn.data.images import ImageData
+from fastnn.random import default_generator
 from fastnn.tensor import Tensor, as_tensor, from_numpy
 
 Tensors = tuple[Tensor, ...]
@@ -57,7 +58,8 @@ class DataLoader:
     batch_size : samples in a batch; the last batch of an epoch may be smaller.
     shuffle : whether each epoch has an order of its own; otherwise batches follow the dataset.
     drop_last : leave out a last batch that is smaller than ``batch_size``.
-    seed : a whole number from 0 to 2**64 - 1 that fixes the orders; None draws one (see the attribute ``seed``).
+    seed : a whole number from 0 to 2**64 - 1 that fixes the orders; None draws one from the
+        default generator (see the attribute ``seed``).
     """
 
     def __init__(
@@ -73,7 +75,8 @@ class DataLoader:
         self.batch_size = _whole("batch_size", batch_size, 1)
         self.shuffle = shuffle
         self.drop_last = drop_last
-        self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else _whole("seed", seed, 0)
+        drawn = int(default_generator.numpy().bit_generator.random_raw()) if seed is None else seed
+        self.seed = _whole("seed", drawn, 0)
         if self.seed >= 2**64:
             raise ValueError(f"DataLoader: seed must be below 2**64, got {seed}")
         self._epoch = 0

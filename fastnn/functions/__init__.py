@@ -30,9 +30,25 @@ class Home(NamedTuple):
 
 
 HOMES: dict[str, Home] = {
+    "creation": Home(
+        functions="BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor "
+        "ShortTensor arange asarray empty empty_like empty_permuted empty_strided eye full full_like linspace logspace "
+        "meshgrid ones ones_like scalar_tensor tril_indices triu_indices zeros zeros_like",
+        methods="new_empty new_empty_strided new_full new_ones new_tensor new_zeros",
+    ),
+    "dtypes": Home(
+        functions="can_cast finfo get_default_dtype iinfo is_complex is_floating_point is_nonzero is_signed is_tensor "
+        "numel promote_types result_type set_default_dtype",
+        methods="is_complex is_nonzero is_signed",
+    ),
     "products": Home(
         functions="addbmm addmm addmv addr baddbmm bmm chain_matmul dot einsum ger inner matmul mm mv outer tensordot "
         "vdot",
+    ),
+    "sampling": Home(
+        functions="Generator bernoulli default_generator get_rng_state initial_seed multinomial normal poisson rand "
+        "rand_like randint randint_like randn randn_like randperm seed set_rng_state",
+        methods="bernoulli bernoulli_ cauchy_ exponential_ geometric_ log_normal_ multinomial normal_ random_ uniform_",
     ),
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastnn import _default_dtype
 from fastnn._runtime.memory import empty
 from fastnn.tensor import Tensor, as_tensor
 
@@ -40,9 +41,9 @@ def uniform(shape: tuple[int, ...], bound: float, dtype: npt.DTypeLike | None, t
     """A parameter drawn from U(-bound, bound); `transposed` puts the first axis innermost in memory."""
     from fastnn.random import default_generator
 
-    wanted = np.dtype(np.float32 if dtype is None else dtype)
+    wanted = _default_dtype.floating if dtype is None else np.dtype(dtype)
     memory = empty(shape[::-1] if transposed else shape, wanted)
     # drawn in C order of the logical shape, so that the layout does not change the numbers
     view = memory.T if transposed else memory
-    view[...] = default_generator().uniform(-bound, bound, size=shape)
+    view[...] = default_generator.numpy().uniform(-bound, bound, size=shape)
     return Parameter(view)

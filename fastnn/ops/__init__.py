@@ -32,7 +32,10 @@ from fastnn.ops.reduction import mean, sum
 from fastnn.ops.tensordot import tensordot
 
 # Ops that are declared when they are first asked for: modules here, and what they declare. A module has no op's name.
-HOMES: dict[str, str] = {}
+HOMES: dict[str, str] = {
+    "dropouts": "alpha_dropout dropout",
+    "sampling": "bernoulli bernoulli_each exponential integers normal uniform",
+}
 
 _LAZY = {name: module for module, names in HOMES.items() for name in names.split()}
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn import _default_dtype as default
 from fastnn._kernels.errors import KernelsUnavailable
 from fastnn._runtime.dispatch import Primitive, get_backend
 from fastnn._runtime.recipe import Recipe
@@ -311,7 +312,7 @@ class Op(Primitive):
                 if not np.iinfo(dtype).min <= number <= np.iinfo(dtype).max:
                     dtype = np.dtype(np.int64 if abs(number) < 1 << 63 and dtype != np.uint64 else np.float64)
         if self.floating and dtype.kind not in "fc":
-            dtype = np.dtype(np.float32 if tensors else np.float64)
+            dtype = default.floating if tensors else np.dtype(np.float64)
         ready: list[np.ndarray | None] = []
         for n in self.input_names:
             if came[n] is None or n in self.apart:
@@ -545,7 +546,7 @@ def torch_result_type(operands: Sequence[Any]) -> np.dtype[Any]:
         elif isinstance(value, int):
             groups[2].append(np.dtype(np.int64))
         else:
-            groups[2].append(np.dtype(np.complex64 if isinstance(value, complex) else np.float32))
+            groups[2].append(default.complex_ if isinstance(value, complex) else default.floating)
     for group in groups:
         within: np.dtype[Any] | None = None
         for dtype in group:

@@ -76,6 +76,14 @@ def test_a_drawn_seed_can_be_read(arrays):
     assert gathered(loader) == gathered(DataLoader(arrays, 4, shuffle=True, seed=loader.seed))
 
 
+def test_a_drawn_seed_comes_from_the_default_generator(arrays):
+    drawn = []
+    for seed in (1, 1, 2):
+        fastnn.manual_seed(seed)
+        drawn.append(DataLoader(arrays, 4, shuffle=True).seed)
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
 @pytest.mark.parametrize(
     "view", [lambda a: a[::-1], lambda a: a[::2], lambda a: np.asfortranarray(a), lambda a: a[:, ::-1]]
 )
