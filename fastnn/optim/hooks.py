@@ -52,8 +52,9 @@ def register_optimizer_step_post_hook(hook: Callable[..., Any]) -> HookHandle:
 class Hooked:
     """The hooks of an optimizer."""
 
-    # whether a step was made since the first schedule was put on the optimizer
+    # whether a step was made since the first schedule was put on the optimizer, and whether one was
     _opt_called = False
+    _scheduled = False
     _in_step = False
 
     def __init__(self) -> None:
