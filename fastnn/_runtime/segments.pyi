@@ -1,11 +1,31 @@
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from fastnn.tensor import Tensor
+
+Array = np.ndarray[Any, Any]
+
 class LayoutError(ValueError): ...
+
+class Batch:
+    arrays: list[Array]
+    fresh: bool
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def scalars(self) -> tuple[float, ...]: ...
+    def finish(self, *values: float) -> None: ...
+
+def gather(
+    params: list[Tensor],
+    state: dict[Any, dict[str, Any]],
+    scalars: tuple[str, ...],
+    states: tuple[str, ...],
+    begin: Callable[[Tensor], None],
+) -> list[Batch]: ...
 
 class SegmentedUpdate:
     def __init__(self, name: str, columns: tuple[str, ...], address: int, nanoseconds: float) -> None: ...
-    def __call__(
-        self, arrays: list[np.ndarray[Any, Any]], flags: tuple[int, ...], cells: tuple[float, ...]
-    ) -> None: ...
+    def __call__(self, arrays: list[Array], flags: tuple[int, ...], cells: tuple[float, ...]) -> None: ...

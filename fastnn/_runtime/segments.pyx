@@ -8,10 +8,13 @@ with a row a segment (an address for each column, then the number of elements) a
 
 cimport cython
 cimport numpy as cnp
+from cpython.dict cimport PyDict_GetItem
+from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t
 from libcpp.vector cimport vector
 
 from fastnn._runtime._fastnn_team cimport Kernel, Phase, run as run_phases
+from fastnn._runtime.tensor cimport TensorBase
 
 from fastnn.errors import DTypeError, ShapeError
 
@@ -27,6 +30,7 @@ class LayoutError(ValueError):
 
 cdef enum:
     MAX_CELLS = 32
+    MAX_SCALARS = 4
     CHUNK = 8192            # elements; about 5 us of Adam
 
 
@@ -42,6 +46,149 @@ cdef bint dense(cnp.ndarray array):
             return False
         extent *= count
     return True
+
+
+cdef double read(cnp.ndarray scalar) except? -1:
+    """The value of an array of one element."""
+    if cnp.PyArray_SIZE(scalar) != 1 or not PyArray_ISBEHAVED(scalar):
+        raise ShapeError(f"a scalar of an optimizer's state must be one element, got shape {(<object>scalar).shape}")
+    if cnp.PyArray_TYPE(scalar) == cnp.NPY_FLOAT32:
+        return (<float*>cnp.PyArray_DATA(scalar))[0]
+    if cnp.PyArray_TYPE(scalar) == cnp.NPY_FLOAT64:
+        return (<double*>cnp.PyArray_DATA(scalar))[0]
+    return (<object>scalar).item()
+
+
+cdef write(cnp.ndarray scalar, double value):
+    """Set an array of one element."""
+    if cnp.PyArray_TYPE(scalar) == cnp.NPY_FLOAT32:
+        (<float*>cnp.PyArray_DATA(scalar))[0] = <float>value
+    elif cnp.PyArray_TYPE(scalar) == cnp.NPY_FLOAT64:
+        (<double*>cnp.PyArray_DATA(scalar))[0] = value
+    else:
+        (<object>scalar).fill(value)
+
+
+@cython.final
+cdef class Batch:
+    """Parameters that one call of an update serves: of one dtype, and equal in their scalar state.
+
+    Attributes
+    ----------
+    arrays : parameter, gradient and states of the first, then of the second, and so on.
+    fresh : whether some of their state was missing, and was begun.
+    """
+
+    cdef readonly list arrays
+    cdef readonly bint fresh
+    cdef list params
+    cdef list counters
+    cdef int typenum
+    cdef int n_scalars
+    cdef double[MAX_SCALARS] values
+
+    @property
+    def dtype(self):
+        """NumPy's dtype of all arrays."""
+        return (<cnp.ndarray>self.arrays[0]).dtype
+
+    @property
+    def scalars(self):
+        """The scalar state, as floats."""
+        return tuple([self.values[i] for i in range(self.n_scalars)])
+
+    def finish(self, *values):
+        """Say that the parameters were written; `values` are their new scalar state."""
+        cdef Py_ssize_t i
+        if len(values) != self.n_scalars:
+            raise ValueError(f"expected {self.n_scalars} scalars, got {len(values)}")
+        for i in range(len(self.counters)):
+            write(<cnp.ndarray>self.counters[i], values[i % self.n_scalars])
+        for parameter in self.params:
+            (<TensorBase>parameter).touch()
+
+
+cdef bint fits(Batch batch, int typenum, bint fresh, double* values, int n_scalars):
+    cdef int i
+    if batch.typenum != typenum or batch.fresh != fresh:
+        return False
+    for i in range(n_scalars):
+        if batch.values[i] != values[i]:
+            return False
+    return True
+
+
+@cython.boundscheck(False)
+@cython.wraparound(False)
+def gather(list params, state, tuple scalars, tuple states, begin):
+    """Sort the parameters that have a gradient into batches.
+
+    Parameters
+    ----------
+    state : what an optimizer keeps, by parameter.
+    scalars : names of tensors of one element in a parameter's state, such as its count of steps.
+    states : names of tensors like the parameter.
+    begin : ``begin(parameter)`` completes the state of a parameter that lacks some of it.
+    """
+    cdef list batches = []
+    cdef Batch batch = None
+    cdef TensorBase parameter
+    cdef cnp.ndarray array
+    cdef double[MAX_SCALARS] values
+    cdef Py_ssize_t i, k, n_scalars = len(scalars), n_states = len(states)
+    cdef bint fresh
+    cdef int typenum
+    cdef dict own
+    cdef list found
+    cdef PyObject* held
+    if not isinstance(state, dict):
+        raise TypeError(f"state must be a dict, got {type(state).__name__}")
+    if n_scalars > MAX_SCALARS:
+        raise ValueError(f"at most {MAX_SCALARS} scalars, got {n_scalars}")
+    for i in range(len(params)):
+        parameter = <TensorBase?>params[i]
+        if parameter._grad is None:
+            continue
+        array = parameter.array
+        typenum = cnp.PyArray_TYPE(array)
+        fresh = False
+        own = None
+        if n_scalars or n_states:
+            held = PyDict_GetItem(state, parameter)
+            own = None if held is NULL else <dict?><object>held
+            fresh = own is None
+            if not fresh:
+                for k in range(n_scalars):
+                    fresh |= not isinstance(own.get(scalars[k]), TensorBase)
+                for k in range(n_states):
+                    fresh |= own.get(states[k]) is None
+            if fresh:
+                begin(parameter)
+                own = <dict?>state[parameter]
+        for k in range(n_scalars):
+            values[k] = read((<TensorBase?>own[scalars[k]]).array)
+        if batch is None or not fits(batch, typenum, fresh, values, n_scalars):
+            batch = None
+            for other in batches:
+                if fits(<Batch>other, typenum, fresh, values, n_scalars):
+                    batch = <Batch>other
+                    break
+            if batch is None:
+                batch = Batch.__new__(Batch)
+                batch.arrays, batch.params, batch.counters = [], [], []
+                batch.typenum, batch.fresh, batch.n_scalars = typenum, fresh, n_scalars
+                for k in range(n_scalars):
+                    batch.values[k] = values[k]
+                batches.append(batch)
+        found = batch.arrays
+        found.append(array)
+        found.append(parameter._grad.array)
+        for k in range(n_states):
+            found.append((<TensorBase?>own[states[k]]).array)
+        for k in range(n_scalars):
+            batch.counters.append((<TensorBase>own[scalars[k]]).array)
+        batch.params.append(parameter)
+    return batches
 
 
 cdef class SegmentedUpdate:

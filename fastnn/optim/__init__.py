@@ -1,7 +1,38 @@
 """Optimizers with torch's names, arguments, defaults and state."""
 
-from fastnn.optim.adam import Adam
-from fastnn.optim.optimizer import Optimizer
-from fastnn.optim.sgd import SGD
+from __future__ import annotations
 
-__all__ = ["SGD", "Adam", "Optimizer"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from fastnn.optim import lr_scheduler
+from fastnn.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam
+from fastnn.optim.adaptive import Adadelta, Adagrad, RMSprop, Rprop
+from fastnn.optim.optimizer import Optimizer
+from fastnn.optim.sgd import ASGD, SGD
+
+if TYPE_CHECKING:
+    from fastnn.optim import swa_utils
+
+__all__ = [
+    "ASGD",
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "lr_scheduler",
+    "swa_utils",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "swa_utils":
+        return importlib.import_module("fastnn.optim.swa_utils")
+    raise AttributeError(f"module 'fastnn.optim' has no attribute {name!r}")
