@@ -3,90 +3,62 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._runtime.tensor import TensorBase
-from fastnn.nn.parameter import Parameter
-from fastnn.tensor import Tensor, from_numpy
+from fastnn.autograd import no_grad
+from fastnn.nn.hooks import HookHandle, ModuleHooks, call_hooked
+from fastnn.nn.parameter import Buffer, Parameter
+from fastnn.nn.registry import Registry
+from fastnn.nn.state import LoadResult, ModuleState
+from fastnn.tensor import Tensor
 
 T = TypeVar("T", bound="Module")
 
 
-class Registry(MutableMapping[str, Any]):
-    """The names under which a module holds parameters (or buffers, or submodules).
-
-    The values lie in the module's own attributes, so that reading ``self.weight`` costs a dictionary look-up; this
-    mapping reads and writes them there.
-    """
-
-    __slots__ = ("names", "owner")
-
-    def __init__(self, owner: Module) -> None:
-        self.owner = owner
-        self.names: dict[str, None] = {}
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self.names:
-            raise KeyError(name)
-        return self.owner.__dict__[name]
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        self.names[name] = None
-        self.owner.__dict__[name] = value
-
-    def __delitem__(self, name: str) -> None:
-        del self.names[name]
-        del self.owner.__dict__[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(tuple(self.names))
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.names
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
+_HOOKS = (
+    "_forward_pre_hooks",
+    "_forward_hooks",
+    "_backward_pre_hooks",
+    "_backward_hooks",
+    "_state_dict_pre_hooks",
+    "_state_dict_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+)
 
 
-class LoadResult(NamedTuple):
-    """Keys that `load_state_dict` did not find, and keys that it had no use for."""
+def dtype_argument(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> np.dtype[Any] | None:
+    """The dtype among the arguments of ``to``; a device may be named and must be the CPU."""
+    known = {"device", "dtype", "non_blocking", "copy", "memory_format"}
+    if not known.issuperset(kwargs):
+        raise TypeError(f"{name}: unexpected argument {min(kwargs.keys() - known)!r}")
+    wanted = kwargs.get("dtype")
+    for arg in (*args, kwargs.get("device"), kwargs.get("tensor")):
+        if arg is None or isinstance(arg, bool):
+            continue
+        if isinstance(arg, Tensor):
+            wanted = arg.dtype
+        elif getattr(arg, "type", None) in ("cpu", "cuda", "mps", "meta", "xpu") or (
+            isinstance(arg, str) and arg.split(":")[0] in ("cpu", "cuda", "mps", "meta", "xpu")
+        ):
+            if not str(arg).startswith("cpu"):
+                raise ValueError(f"{name}: the only device is cpu, got {str(arg)!r}")
+        else:
+            wanted = arg
+    return None if wanted is None else np.dtype(wanted)
 
-    missing_keys: list[str]
-    unexpected_keys: list[str]
 
-
-class HookHandle:
-    """Removes a hook again."""
-
-    def __init__(self, hooks: dict[object, Any], hook: Callable[..., Any]) -> None:
-        self._hooks, self._key = hooks, object()
-        hooks[self._key] = hook
-
-    def remove(self) -> None:
-        """Take the hook off; doing so twice is harmless."""
-        self._hooks.pop(self._key, None)
-
-
-class Module:
+class Module(ModuleHooks, ModuleState):
     """Base of all layers and networks.
 
     A subclass calls ``super().__init__()``, assigns `Parameter`s and Modules to attributes, and defines ``forward``.
     """
 
     training: bool
-    _parameters: Registry
-    _buffers: Registry
-    _modules: Registry
-    _transient: set[str]
-    _forward_hooks: dict[object, Any]
-    _forward_pre_hooks: dict[object, Any]
 
     def __init__(self) -> None:
         own = self.__dict__
@@ -94,51 +66,53 @@ class Module:
         own["_parameters"] = Registry(self)
         own["_buffers"] = Registry(self)
         own["_modules"] = Registry(self)
-        own["_transient"] = set()
-        own["_forward_hooks"] = {}
-        own["_forward_pre_hooks"] = {}
+        own["_non_persistent_buffers_set"] = set()
+        for hooks in _HOOKS:
+            own[hooks] = OrderedDict()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output; every subclass defines it."""
-        raise NotImplementedError(f"{type(self).__name__} defines no forward")
+        raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run forward, between the hooks."""
-        if not self._forward_pre_hooks and not self._forward_hooks:
-            return self.forward(*args, **kwargs)
-        for hook in tuple(self._forward_pre_hooks.values()):
-            changed = hook(self, args)
-            if changed is not None:
-                args = changed if isinstance(changed, tuple) else (changed,)
-        result = self.forward(*args, **kwargs)
-        for hook in tuple(self._forward_hooks.values()):
-            changed = hook(self, args, result)
-            if changed is not None:
-                result = changed
-        return result
+        if self._hooked:
+            return call_hooked(self, args, kwargs)
+        return self.forward(*args, **kwargs)
 
     # -- attributes
 
     def __setattr__(self, name: str, value: Any) -> None:
         own = self.__dict__
         kind = "_parameters" if isinstance(value, Parameter) else "_modules" if isinstance(value, Module) else None
+        holder = self._holder(name)
         if kind is None:
-            registry = self._holder(name)
-            if registry is None:
+            if isinstance(value, Buffer) and holder is None:
+                self._require_init(name)
+                own.pop(name, None)
+                self.register_buffer(name, value, value.persistent)
+            elif holder is None:
                 object.__setattr__(self, name, value)
-            elif value is None or (registry is own["_buffers"] and isinstance(value, Tensor)):
-                registry[name] = value
+            elif value is None or (holder is own["_buffers"] and isinstance(value, Tensor)):
+                holder[name] = value
+                if isinstance(value, Buffer):
+                    self._persist(name, value.persistent)
             else:
                 expected = {"_parameters": "a Parameter", "_modules": "a Module", "_buffers": "a Tensor"}
-                what = next(v for k, v in expected.items() if registry is own[k])
+                what = next(v for k, v in expected.items() if holder is own[k])
                 raise TypeError(f"attribute {name!r} must be {what} or None, got {type(value).__name__}")
             return
-        if "_parameters" not in own:
-            raise AttributeError(f"call super().__init__() before assigning {name!r} in {type(self).__name__}")
-        holder = self._holder(name)
+        self._require_init(name)
+        if holder is None and kind == "_parameters" and hasattr(type(self), name):
+            raise KeyError(f"attribute {name!r} exists already")
         if holder is not None and holder is not own[kind]:
             del holder[name]
+            self._non_persistent_buffers_set.discard(name)
         own[kind][name] = value
+
+    def _require_init(self, name: str) -> None:
+        if "_parameters" not in self.__dict__:
+            raise AttributeError(f"call super().__init__() before assigning {name!r} in {type(self).__name__}")
 
     def _holder(self, name: str) -> Registry | None:
         """The registry that holds `name`, if any does."""
@@ -155,46 +129,54 @@ class Module:
             object.__delattr__(self, name)
         else:
             del holder[name]
-            self._transient.discard(name)
+            self._non_persistent_buffers_set.discard(name)
 
-    def _new_name(self, name: str) -> str:
-        if not isinstance(name, str) or not name or "." in name:
-            raise KeyError(f"a name must be a non-empty string without dots, got {name!r}")
-        if hasattr(self, name) and self._holder(name) is None:
+    def __dir__(self) -> list[str]:
+        # "0" and its like, names of a Sequential's modules, are no attributes one could write
+        return sorted(name for name in {*super().__dir__()} if not name[:1].isdigit())
+
+    def _new_name(self, what: str, name: str, registry: Registry) -> str:
+        if not isinstance(name, str):
+            raise TypeError(f"{what}: the name must be a string, got {type(name).__name__}")
+        if not name or "." in name:
+            raise KeyError(f"{what}: the name must be a non-empty string without dots, got {name!r}")
+        if name not in registry and hasattr(self, name):
             raise KeyError(f"attribute {name!r} exists already")
         return name
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Hold `param` (or the place for one) under `name`."""
+        self._require_init(name)
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(f"parameter {name!r} must be a Parameter or None, got {type(param).__name__}")
-        self._parameters[self._new_name(name)] = param
+        if param is not None and param.grad_fn is not None:
+            raise ValueError(f"parameter {name!r} must be a leaf, got one that was computed; use detach()")
+        self._parameters[self._new_name("register_parameter", name, self._parameters)] = param
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Hold a Tensor that is not trained; with `persistent` it belongs to ``state_dict``."""
+        self._require_init(name)
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(f"buffer {name!r} must be a Tensor or None, got {type(tensor).__name__}")
-        self._buffers[self._new_name(name)] = tensor
+        self._buffers[self._new_name("register_buffer", name, self._buffers)] = tensor
+        self._persist(name, persistent)
+
+    def _persist(self, name: str, persistent: bool) -> None:
         if persistent:
-            self._transient.discard(name)
+            self._non_persistent_buffers_set.discard(name)
         else:
-            self._transient.add(name)
+            self._non_persistent_buffers_set.add(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Hold a submodule under `name`."""
+        self._require_init(name)
         if module is not None and not isinstance(module, Module):
             raise TypeError(f"submodule {name!r} must be a Module or None, got {type(module).__name__}")
-        self._modules[self._new_name(name)] = module
+        self._modules[self._new_name("add_module", name, self._modules)] = module
 
-    register_module = add_module
-
-    def register_forward_hook(self, hook: Callable[..., Any]) -> HookHandle:
-        """Call ``hook(module, args, output)`` after each forward; what it returns replaces the output."""
-        return HookHandle(self._forward_hooks, hook)
-
-    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
-        """Call ``hook(module, args)`` before each forward; what it returns replaces the arguments."""
-        return HookHandle(self._forward_pre_hooks, hook)
+    def register_module(self, name: str, module: Module | None) -> None:
+        """As `add_module`."""
+        self.add_module(name, module)
 
     # -- walking
 
@@ -211,21 +193,21 @@ class Module:
         return (module for _, module in self.named_children())
 
     def named_modules(
-        self, memo: set[int] | None = None, prefix: str = "", remove_duplicate: bool = True
+        self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Module]]:
         """This module and all below it, with dotted names."""
         memo = set() if memo is None else memo
-        if remove_duplicate and id(self) in memo:
+        if remove_duplicate and self in memo:
             return
-        memo.add(id(self))
+        memo.add(self)
         yield prefix, self
         for name, module in self._modules.items():
             if module is not None:
                 yield from module.named_modules(memo, f"{prefix}.{name}" if prefix else name, remove_duplicate)
 
-    def modules(self) -> Iterator[Module]:
+    def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
         """This module and all below it."""
-        return (module for _, module in self.named_modules())
+        return (module for _, module in self.named_modules(remove_duplicate=remove_duplicate))
 
     def _named_members(
         self, kind: str, prefix: str, recurse: bool, remove_duplicate: bool
@@ -260,21 +242,45 @@ class Module:
         return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
     def get_submodule(self, target: str) -> Module:
-        """The submodule with a dotted name."""
+        """The submodule with a dotted name; the module itself for an empty one."""
         module: Module = self
         for name in target.split(".") if target else ():
-            if name not in module._modules or module._modules[name] is None:
-                raise AttributeError(f"{type(module).__name__} has no submodule {name!r}")
-            module = module._modules[name]
+            if not isinstance(getattr(module, name, None), Module):
+                raise AttributeError(f"{module._get_name()} has no submodule {name!r}")
+            module = getattr(module, name)
         return module
+
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put `module` under a dotted name whose parent exists; with `strict` it must replace a submodule."""
+        place, _, name = target.rpartition(".")
+        if not name:
+            raise ValueError("set_submodule: the target must not be empty")
+        if not isinstance(module, Module):
+            raise ValueError(f"set_submodule: module must be a Module, got {type(module).__name__}")
+        parent = self.get_submodule(place)
+        if strict and not hasattr(parent, name):
+            raise AttributeError(f"{parent._get_name()} has no submodule {name!r}")
+        if hasattr(parent, name) and not isinstance(getattr(parent, name), Module):
+            raise AttributeError(f"{name!r} of {parent._get_name()} is not a Module")
+        setattr(parent, name, module)
 
     def get_parameter(self, target: str) -> Parameter:
         """The parameter with a dotted name."""
+        found: Parameter = self._get_member("parameter", "_parameters", target)
+        return found
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer with a dotted name."""
+        found: Tensor = self._get_member("buffer", "_buffers", target)
+        return found
+
+    def _get_member(self, what: str, kind: str, target: str) -> Any:
         place, _, name = target.rpartition(".")
         module = self.get_submodule(place)
-        if name not in module._parameters:
-            raise AttributeError(f"{type(module).__name__} has no parameter {name!r}")
-        return module._parameters[name]
+        registry: Registry = module.__dict__[kind]
+        if name not in registry:
+            raise AttributeError(f"{module._get_name()} has no {what} {name!r}")
+        return registry[name]
 
     # -- changing all of it
 
@@ -289,8 +295,9 @@ class Module:
         """Set training mode here and below; returns self."""
         if not isinstance(mode, bool):
             raise ValueError(f"train: mode must be True or False, got {mode!r}")
-        for module in self.modules():
-            module.training = mode
+        self.training = mode
+        for child in self.children():
+            child.train(mode)
         return self
 
     def eval(self: T) -> T:
@@ -311,26 +318,34 @@ class Module:
             elif parameter.grad is not None:
                 parameter.grad.zero_()
 
-    def to(self: T, *args: Any, dtype: npt.DTypeLike | None = None, **_: Any) -> T:
-        """Convert floating parameters and buffers to a dtype; a device may be named and must be the CPU."""
-        for arg in args:
-            if isinstance(arg, str) and arg.split(":")[0] in ("cpu", "cuda", "mps", "meta"):
-                if not arg.startswith("cpu"):
-                    raise ValueError(f"to: the only device is cpu, got {arg!r}")
-            elif arg is not None and not isinstance(arg, bool):
-                dtype = arg
-        if dtype is not None:
-            wanted = np.dtype(dtype)
-            if wanted.kind != "f":
-                raise TypeError(f"to: the dtype must be a floating one, got {wanted}")
-            for member in [*self.parameters(), *self.buffers()]:
-                if member.dtype.kind == "f":
-                    gradient = member.grad
-                    member.grad = None
-                    member.data = member.array.astype(wanted, order="K")
-                    if gradient is not None:
-                        member.grad = from_numpy(gradient.array.astype(wanted, order="K"))
+    def _apply(self: T, function: Callable[[Tensor], Tensor], recurse: bool = True) -> T:
+        """Replace the data of every parameter, gradient and buffer by what `function` makes of it."""
+        members: list[Tensor] = [*self.parameters(recurse), *self.buffers(recurse)]
+        for member in members:
+            with no_grad():
+                gradient = member.grad
+                changed = function(member.data)
+                member.grad = None
+                member.data = changed
+                if gradient is not None:
+                    member.grad = function(gradient)
         return self
+
+    def to(self: T, *args: Any, **kwargs: Any) -> T:
+        """Convert floating parameters and buffers: ``to(dtype)``, ``to(device, dtype)``, ``to(tensor)``.
+
+        The only device is the CPU. Layouts in memory stay as they are.
+        """
+        dtype = dtype_argument("to", args, kwargs)
+        if dtype is None:
+            return self
+        if dtype.kind not in "fc":
+            raise TypeError(f"to: the dtype must be a floating one, got {dtype}")
+        return self._apply(lambda t: t.to(dtype) if t.dtype.kind in "fc" else t)
+
+    def type(self: T, dst_type: npt.DTypeLike) -> T:
+        """Convert all parameters and buffers, those of integers too."""
+        return self._apply(lambda t: t.to(dst_type))
 
     def float(self: T) -> T:
         """Convert to float32."""
@@ -340,67 +355,17 @@ class Module:
         """Convert to float64."""
         return self.to(np.float64)
 
+    def half(self: T) -> T:
+        """Convert to float16, which ops compute through NumPy."""
+        return self.to(np.float16)
+
     def cpu(self: T) -> T:
         """Self: there is no other device."""
         return self
 
-    # -- state
-
-    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> OrderedDict[str, Tensor]:
-        """Parameters and persistent buffers by dotted name, with torch's keys and shapes; they share memory."""
-        state: OrderedDict[str, Tensor] = OrderedDict()
-        for place, module in self.named_modules(remove_duplicate=False):
-            for registry in (module._parameters, module._buffers):
-                for name, member in registry.items():
-                    if member is not None and not (registry is module._buffers and name in module._transient):
-                        key = f"{prefix}{place}.{name}" if place else prefix + name
-                        state[key] = member if keep_vars else member.detach()
-        return state
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> LoadResult:
-        """Copy values into parameters and buffers by name.
-
-        Nothing is written unless everything fits: with `strict` the keys must be the module's own, and every shape
-        must agree. Values may be Tensors, arrays, or anything that NumPy takes.
-
-        Raises
-        ------
-        RuntimeError : keys missing or unexpected (with `strict`), or a shape that does not agree.
-        """
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(f"load_state_dict: expected a mapping, got {type(state_dict).__name__}")
-        for key in state_dict:
-            if not isinstance(key, str):
-                raise TypeError(f"load_state_dict: keys must be names, got {key!r}")
-        own = self.state_dict(keep_vars=True)
-        missing = [key for key in own if key not in state_dict]
-        unexpected = [key for key in state_dict if key not in own]
-        errors = []
-        if strict and missing:
-            errors.append(f"missing keys: {', '.join(missing)}")
-        if strict and unexpected:
-            errors.append(f"unexpected keys: {', '.join(unexpected)}")
-        values = {}
-        for key, member in own.items():
-            if key in state_dict:
-                value = state_dict[key]
-                array = value.array if isinstance(value, TensorBase) else np.asarray(value)
-                if array.shape != member.shape:
-                    errors.append(f"{key} must have shape {member.shape}, got {array.shape}")
-                elif not assign and not member.array.flags.writeable:
-                    errors.append(f"{key} is read-only")
-                elif array.dtype.kind not in "biuf":
-                    errors.append(f"{key} must hold numbers, got dtype {array.dtype}")
-                values[key] = array
-        if errors:
-            raise RuntimeError(f"load_state_dict of {type(self).__name__}: " + "; ".join(errors))
-        for key, array in values.items():
-            if assign:
-                own[key].data = array
-            else:
-                np.copyto(own[key].array, array, casting="unsafe")
-                own[key]._touch()
-        return LoadResult(missing, unexpected)
+    def share_memory(self: T) -> T:
+        """Self: threads share memory, and processes get copies."""
+        return self
 
     # -- words
 
@@ -413,10 +378,16 @@ class Module:
 
     def __repr__(self) -> str:
         extra = self.extra_repr()
-        lines = [f"({name}): " + repr(module).replace("\n", "\n  ") for name, module in self._modules.items()]
-        if not lines:
+        words = extra.split("\n") if extra else []
+        children = [f"({name}): " + indented(repr(module)) for name, module in self._modules.items()]
+        if not children and len(words) <= 1:
             return f"{self._get_name()}({extra})"
-        return "\n  ".join([f"{self._get_name()}({extra}", *lines]) + "\n)"
+        return "\n  ".join([f"{self._get_name()}(", *words, *children]) + "\n)"
+
+
+def indented(text: str) -> str:
+    """Lines after the first moved in, as part of what holds them."""
+    return text.replace("\n", "\n  ")
 
 
 __all__ = ["HookHandle", "LoadResult", "Module"]

@@ -1,15 +1,16 @@
-"""Parameter: a Tensor that a Module trains."""
+"""Parameter and Buffer: Tensors that belong to a Module."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from fastnn import _default_dtype
 from fastnn._runtime.memory import empty
-from fastnn.tensor import Tensor, as_tensor
+from fastnn._runtime.tensor import dense_copy
+from fastnn.tensor import Tensor, as_tensor, from_numpy
 
 
 class Parameter(Tensor):
@@ -37,13 +38,107 @@ class Parameter(Tensor):
         return "Parameter containing:\n" + super().__repr__()
 
 
+class Buffer(Tensor):
+    """A Tensor that registers itself as a buffer when it is assigned to a Module's attribute.
+
+    Parameters
+    ----------
+    data : Tensor or array whose memory the buffer takes over.
+    persistent : whether it belongs to the module's ``state_dict``.
+    """
+
+    persistent: bool
+
+    def __new__(cls, data: Any = None, *, persistent: bool = True) -> Buffer:
+        """Make a buffer that shares `data`'s memory."""
+        self: Buffer = super().__new__(cls)
+        self._set_array(as_tensor(np.empty(0, np.float32) if data is None else data).array)
+        self.persistent = persistent
+        return self
+
+    def __init__(self, data: Any = None, *, persistent: bool = True) -> None:
+        pass  # as for Parameter
+
+    def __reduce__(self) -> Any:
+        return _rebuild_buffer, (type(self), self.array, self.persistent)
+
+    def __copy__(self) -> Buffer:
+        return _rebuild_buffer(type(self), self.array, self.persistent)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Buffer:
+        made: Buffer | None = memo.get(id(self))
+        if made is None:
+            made = memo[id(self)] = _rebuild_buffer(type(self), dense_copy(self.array), self.persistent)
+        return made
+
+
+def _rebuild_buffer(cls: type[Buffer], array: np.ndarray, persistent: bool) -> Buffer:
+    return cls(from_numpy(array), persistent=persistent)
+
+
+class UninitializedParameter(Parameter):
+    """A parameter whose shape the first input will tell; see the Lazy modules.
+
+    Parameters
+    ----------
+    requires_grad : whether it is trained.
+    dtype : float32 (default) or float64.
+    """
+
+    def __new__(
+        cls, requires_grad: bool = True, device: Any = None, dtype: npt.DTypeLike | None = None
+    ) -> UninitializedParameter:
+        """Make the place for a parameter."""
+        made = super().__new__(cls, np.empty(0, np.float32 if dtype is None else dtype), requires_grad)
+        assert isinstance(made, UninitializedParameter)
+        return made
+
+    def __init__(self, requires_grad: bool = True, device: Any = None, dtype: npt.DTypeLike | None = None) -> None:
+        pass  # as for Parameter
+
+    @property
+    def shape(self) -> NoReturn:
+        """There is none yet."""
+        raise RuntimeError("a parameter that is not initialised has no shape: run the module once, or materialize() it")
+
+    def materialize(self, shape: tuple[int, ...], transposed: bool = False) -> None:
+        """Become a Parameter of a shape, its values unset; `transposed` puts the first axis innermost in memory."""
+        memory = empty(shape[::-1] if transposed else shape, self.array.dtype)
+        self._set_array(memory.T if transposed else memory)
+        self.__class__ = Parameter  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return "<UninitializedParameter>"
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.requires_grad, None, self.array.dtype)
+
+    def __copy__(self) -> UninitializedParameter:
+        return type(self)(self.requires_grad, None, self.array.dtype)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> UninitializedParameter:
+        made: UninitializedParameter | None = memo.get(id(self))
+        if made is None:
+            made = memo[id(self)] = self.__copy__()
+        return made
+
+
+def is_lazy(member: Any) -> bool:
+    """Whether a parameter has no shape yet."""
+    return isinstance(member, UninitializedParameter)
+
+
 def uniform(shape: tuple[int, ...], bound: float, dtype: npt.DTypeLike | None, transposed: bool = False) -> Parameter:
     """A parameter drawn from U(-bound, bound); `transposed` puts the first axis innermost in memory."""
-    from fastnn.random import default_generator
+    from fastnn.nn.init import draw_uniform
 
     wanted = _default_dtype.floating if dtype is None else np.dtype(dtype)
     memory = empty(shape[::-1] if transposed else shape, wanted)
     # drawn in C order of the logical shape, so that the layout does not change the numbers
     view = memory.T if transposed else memory
     view[...] = default_generator.numpy().uniform(-bound, bound, size=shape)
+    view[...] = draw_uniform(shape, -bound, bound)
     return Parameter(view)
+
+
+__all__ = ["Buffer", "Parameter", "UninitializedParameter", "is_lazy"]

@@ -71,7 +71,9 @@ def test_load_state_dict_copies_and_says_what_does_not_fit():
     state["0.bias"] = np.zeros(9)
     state["extra"] = np.zeros(1)
     with pytest.raises(
-        RuntimeError, match=r"missing keys: 2.bias; unexpected keys: extra; 0.bias must have shape \(8,\)"
+        RuntimeError,
+        match=r'Missing key\(s\) in state_dict: "2.bias"\. \n\tUnexpected key\(s\) in state_dict: "extra"\. \n'
+        r"\tsize mismatch for 0.bias: copying a param with shape \(9,\) .* current model is \(8,\)\.",
     ):
         one.load_state_dict(state)
     np.testing.assert_array_equal(one.state_dict()["0.weight"].numpy(), before)
@@ -206,3 +208,100 @@ def test_repr():
         "  (3): ReLU()\n"
         ")"
     )
+
+
+def test_members_by_dotted_name():
+    net = nn.Sequential(Net())
+    assert net.get_buffer("0.seen") is net[0].seen
+    assert net.get_submodule("") is net
+    net.set_submodule("0.body.1", nn.Tanh())
+    assert isinstance(net[0].body[1], nn.Tanh)
+    net.set_submodule("0.extra", nn.ReLU())
+    assert isinstance(net[0].extra, nn.ReLU)
+    for wrong, error in (
+        (lambda: net.get_buffer("0.scale"), AttributeError),
+        (lambda: net.get_parameter("0.seen"), AttributeError),
+        (lambda: net.get_submodule("0.scale"), AttributeError),
+        (lambda: net.set_submodule("", nn.ReLU()), ValueError),
+        (lambda: net.set_submodule("0.body", 3), ValueError),
+        (lambda: net.set_submodule("0.scale", nn.ReLU()), AttributeError),
+        (lambda: net.set_submodule("0.more", nn.ReLU(), strict=True), AttributeError),
+        (lambda: net.set_submodule("7.more", nn.ReLU()), AttributeError),
+    ):
+        with pytest.raises(error):
+            wrong()
+
+
+def test_names_take_a_prefix_and_may_repeat():
+    shared = nn.Linear(1, 1, bias=False)
+    net = nn.Sequential(shared, nn.Sequential(shared))
+    assert [n for n, _ in net.named_parameters("a")] == ["a.0.weight"]
+    assert [n for n, _ in net.named_parameters(remove_duplicate=False)] == ["0.weight", "1.0.weight"]
+    assert not list(net.named_parameters(recurse=False))
+    assert [n for n, _ in net.named_modules(prefix="b", remove_duplicate=False)] == ["b", "b.0", "b.1", "b.1.0"]
+    assert len(list(net.modules())) == 3
+    assert len(list(net.modules(remove_duplicate=False))) == 4
+    memo = {net[1]}
+    assert [n for n, _ in net.named_modules(memo)] == ["", "0"]
+
+
+def test_registering_checks_names_and_kinds():
+    module = nn.Module()
+    for wrong, error in (
+        (lambda: module.register_parameter("a.b", None), KeyError),
+        (lambda: module.register_parameter("", None), KeyError),
+        (lambda: module.register_parameter("forward", None), KeyError),
+        (lambda: module.register_parameter(3, None), TypeError),
+        (lambda: module.register_parameter("w", fastnn.tensor([1.0])), TypeError),
+        (lambda: module.register_buffer("w", [1.0]), TypeError),
+        (lambda: module.add_module("w", 3), TypeError),
+        (lambda: module.register_module("train", nn.ReLU()), KeyError),
+        (lambda: setattr(module, "forward", nn.Parameter(fastnn.tensor([1.0]))), KeyError),
+    ):
+        with pytest.raises(error):
+            wrong()
+    module.register_parameter("w", None)
+    assert module.w is None
+    assert "w" in dir(module)
+    module.x = 3
+    module.x = nn.Parameter(fastnn.tensor([1.0]))
+    module.x = None
+    assert list(module._parameters) == ["w", "x"]
+    assert "0" not in dir(nn.Sequential(nn.ReLU()))
+    with pytest.raises(AttributeError, match="'Module' object has no attribute 'missing'"):
+        module.missing  # noqa: B018
+    with pytest.raises(NotImplementedError, match=r'Module \[Module\] is missing the required "forward" function'):
+        module(1)
+
+
+def test_conversions():
+    net = Net()
+    net.scale.grad = fastnn.tensor([1.0])
+    weight = net.body[0].weight
+    assert net.to("cpu", np.float64) is net
+    assert weight is net.body[0].weight
+    assert (weight.dtype, weight.stride()) == (np.float64, (1, 8))
+    assert net.scale.grad.dtype == np.float64
+    assert net.seen.dtype == np.int64
+    assert net.scratch.dtype == np.float64
+    assert net.half().scale.dtype == np.float16
+    assert net.to(fastnn.tensor([1.0])).scale.dtype == np.float32
+    assert net.to(device="cpu", dtype="float64", non_blocking=True).scale.dtype == np.float64
+    assert net.type(np.float32).seen.dtype == np.float32
+    for wrong, error in (
+        (lambda: net.to(np.int64), TypeError),
+        (lambda: net.to(dtyp=np.float64), TypeError),
+        (lambda: net.to("cuda:0"), ValueError),
+    ):
+        with pytest.raises(error):
+            wrong()
+
+
+def test_repr_of_parts():
+    class Worded(nn.Sequential):
+        def extra_repr(self):
+            return "one\ntwo"
+
+    net = Worded(nn.ReLU())
+    net.register_module("none", None)
+    assert repr(net) == "Worded(\n  one\n  two\n  (0): ReLU()\n  (none): None\n)"
