@@ -32,7 +32,14 @@ from fastnn.ops.reduction import mean, sum
 from fastnn.ops.tensordot import tensordot
 
 # Ops that are declared when they are first asked for: modules here, and what they declare. A module has no op's name.
-HOMES: dict[str, str] = {}
+HOMES: dict[str, str] = {
+    "elementary": "acos acosh asin asinh atan atan2 atanh cos cosh cube exp exp2 expm1 hypot log log10 log1p log2 "
+    "logaddexp logaddexp2 power reciprocal rsqrt sin sinc sinh sqrt square tan",
+    "selection": "abs ceil clip clip_between copysign floor floor_divide fmax fmin fmod frac heaviside maximum minimum "
+    "nan_to_num nextafter remainder round sign trunc where",
+    "mixture": "addcdiv addcmul entropy lerp logit xlog1py xlogy",
+    "question": "isfinite isinf isnan isneginf isposinf logical_and logical_not logical_or logical_xor signbit",
+}
 
 _LAZY = {name: module for module, names in HOMES.items() for name in names.split()}
 

@@ -87,7 +87,7 @@ class Reduced(NamedTuple):
 
 
 def bounded(x: Value, low: float, high: float) -> Value:
-    """x within limits; NaN stays."""
+    """The number within limits; NaN stays."""
     x = select(x.compare("<", low), low, x)
     return select(x.compare(">", high), high, x)
 
@@ -103,7 +103,7 @@ def nearest(x: Value, factor: float = 1.0) -> tuple[Value, Value]:
 
 
 def reduced(x: Value) -> Reduced:
-    """Take multiples of ln 2 off. The remainder comes in two parts of which the first is exact: rounding costs nothing."""
+    """Take multiples of ln 2 off. The remainder's first part is exact: rounding it costs nothing."""
     n, bits = nearest(x, LOG2_E)
     ln2, rest = LN2[x.dtype]
     return Reduced(n, bits, fma(-n, ln2, x), n * -rest)

@@ -8,10 +8,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 from fastnn._kernels.mathematics.double import (
-    BIAS,
     MANTISSA,
     fast_two_sum,
     power_of_two,
@@ -230,3 +230,14 @@ def logit(x: Value) -> Value:
     edge = select(x.compare("==", 0.0), x.number(-math.inf), math.nan)
     edge = select(x.compare("==", 1.0), x.number(math.inf), edge)
     return select(inside, result, edge)
+
+
+def times_logarithm(x: Value, y: Value, logarithm: Callable[[Value], Value]) -> Value:
+    """The product of x and a logarithm of y; 0 where x is 0, whatever that may be, unless y is NaN."""
+    product = x * logarithm(y)
+    return select(x.compare("==", 0.0) & y.compare("==", y), 0.0, product)
+
+
+def entropy(x: Value) -> Value:
+    """``-x log(x)``; 0 at 0, -inf below."""
+    return select(x.compare("==", 0.0), 0.0, select(x.compare("<", 0.0), x.number(-math.inf), -x * log(x)))

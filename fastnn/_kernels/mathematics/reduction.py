@@ -16,6 +16,7 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
+from fastnn._kernels.mathematics.double import fast_two_sum, two_product, two_sum
 from fastnn._kernels.mathematics.exponential import nearest
 from fastnn._kernels.vector import I32, I64, Value, absolute, fma, like, loop, rarely, select
 
@@ -52,76 +53,59 @@ _BITS = (
 )
 
 
-def quadrant(x: Value) -> tuple[Value, Value]:
-    """The nearest multiple ``q`` of pi/2, as an integer (of which the last two bits count), and ``x - q pi/2``.
+def quadrant(x: Value, *, exact: bool = False) -> list[Value]:
+    """Take the nearest multiple of pi/2 off.
 
-    The remainder errs at most 0.51 units in its last place; that of NaN and inf is NaN.
+    Returns
+    -------
+    The multiple as an integer, of which the last two bits count; the remainder, rounded; and, if asked to be `exact`,
+    what rounding took from the remainder. The remainder of NaN and inf is NaN.
     """
     n, bits = nearest(x, _TWO_OVER_PI)
-    return _checked(x, n, bits)
-
-
-def half_turns(x: Value, shift: bool) -> tuple[Value, Value]:
-    """As `quadrant`, but only the even multiples (or with `shift` only the odd ones): remainders up to pi/2."""
-    if shift:
-        # (x - pi/2) / pi to the nearest integer; rounding may miss it where both neighbours serve.
-        half, bits = nearest(x * (0.5 * _TWO_OVER_PI) - 0.5)
-        n, bits = half + half + 1.0, bits + bits + 1
-    else:
-        half, bits = nearest(x, 0.5 * _TWO_OVER_PI)
-        n, bits = half + half, bits + bits
-    return _checked(x, n, bits, 1 if shift else 0)
-
-
-def _checked(x: Value, n: Value, bits: Value, parity: int | None = None) -> tuple[Value, Value]:
     first, second, third = HALF_PI[x.dtype]
-    r = fma(n, -third, fma(n, -second, fma(n, -first, x)))
+    r = fma(n, -first, x)
+    if exact:
+        product, product_low = two_product(n, -second)
+        r, lost = two_sum(r, product)
+        found = [bits, *fast_two_sum(r, fma(n, -third, lost + product_low))]
+    else:
+        found = [bits, fma(n, -third, fma(n, -second, r))]
     far = ~absolute(x).compare("<=", _FAR[x.dtype])
-    found = rarely(far, [bits, r], lambda: _reduced_lanes(x, far, parity))
-    return found[0], found[1]
+    return rarely(far, found, lambda: _reduced_lanes(x, far)[: len(found)])
 
 
-def _reduced_lanes(x: Value, far: Value, parity: int | None) -> list[Value]:
+def _reduced_lanes(x: Value, far: Value) -> list[Value]:
     """Lane by lane, by the scalar function."""
     builder = x.builder
     count = x.kind.count if isinstance(x.kind, ir.VectorType) else 1
     wide = x.converted("float64")
-    remainders = cgutils.alloca_once(builder, wide.kind)
-    quadrants = cgutils.alloca_once(builder, like(x.kind, I64))
-    asked = cgutils.alloca_once(builder, like(x.kind, I64))
+    remainders, rests = (cgutils.alloca_once(builder, wide.kind) for _ in range(2))
+    quadrants, asked = (cgutils.alloca_once(builder, like(x.kind, I64)) for _ in range(2))
     builder.store(wide.value, remainders)
     builder.store(builder.zext(far.value, like(x.kind, I64)), asked)
-    places = [
-        builder.bitcast(p, e.as_pointer())
-        for p, e in ((remainders, ir.DoubleType()), (quadrants, I64), (asked, I64))
-    ]
+    double = ir.DoubleType()
+    arrays = ((remainders, double), (rests, double), (quadrants, I64), (asked, I64))
+    starts = [builder.bitcast(array, element.as_pointer()) for array, element in arrays]
     with loop(builder, I64(0), I64(count), 1) as lane:
-        remainder, integer, ask = (builder.gep(p, [lane]) for p in places)
+        remainder, rest, integer, ask = (builder.gep(start, [lane]) for start in starts)
         with builder.if_then(builder.icmp_unsigned("!=", builder.load(ask), I64(0))):
-            builder.call(_function(builder.module), [builder.load(remainder), integer, remainder])
-    q = Value(builder, builder.load(quadrants))
-    r = Value(builder, builder.load(remainders))
-    if parity is not None:
-        # An odd (or even) multiple is none that was asked for: the neighbour on the remainder's side is.
-        wrong = (q & 1).compare("!=", parity)
-        up = r.compare(">", 0.0)
-        q = select(wrong, q + select(up, q.number(1), q.number(-1)), q)
-        first, second, _ = HALF_PI["float64"]
-        towards = select(up, r.number(-1.0), r.number(1.0))
-        r = select(wrong, fma(towards, second, fma(towards, first, r)), r)
-    if x.dtype == "float32":
-        q = Value(builder, builder.trunc(q.value, like(x.kind, I32)))
-    return [q, r.converted(x.dtype)]
+            builder.call(_function(builder.module), [builder.load(remainder), integer, remainder, rest])
+    q, r, rest = (Value(builder, builder.load(array)) for array in (quadrants, remainders, rests))
+    if x.dtype == "float64":
+        return [q, r, rest]
+    rounded = r.converted("float32")
+    q = Value(builder, builder.trunc(q.value, like(x.kind, I32)))
+    return [q, rounded, (r - rounded.converted("float64")).converted("float32")]
 
 
 def _function(module: Any) -> Any:
-    """``void fastnn_remainder(double x, int64 *quadrant, double *remainder)`` for large x, in the module."""
+    """``void fastnn_remainder(double x, int64 *quadrant, double *remainder, double *rest)``, in the module."""
     name = "fastnn_remainder"
     found = module.globals.get(name)
     if found is not None:
         return found
     double = ir.DoubleType()
-    kind = ir.FunctionType(ir.VoidType(), [double, I64.as_pointer(), double.as_pointer()])
+    kind = ir.FunctionType(ir.VoidType(), [double, I64.as_pointer(), double.as_pointer(), double.as_pointer()])
     function = ir.Function(module, kind, name)
     function.linkage = "internal"
     function.attributes.add("noinline")
@@ -130,13 +114,13 @@ def _function(module: Any) -> Any:
     table.global_constant = True
     table.linkage = "internal"
     builder = ir.IRBuilder(function.append_basic_block())
-    x, integer, remainder = function.args
-    _emit(builder, x, table, integer, remainder)
+    x, integer, remainder, rest = function.args
+    _emit(builder, x, table, integer, remainder, rest)
     builder.ret_void()
     return function
 
 
-def _emit(b: Any, x: Any, table: Any, integer: Any, remainder: Any) -> None:
+def _emit(b: Any, x: Any, table: Any, integer: Any, remainder: Any, rest_at: Any) -> None:
     wide = ir.IntType(128)
     bits = b.bitcast(x, I64)
     # |x| = m 2**(e - 1075); the window of 2/pi begins where a bit times that weighs 2.
@@ -170,13 +154,13 @@ def _emit(b: Any, x: Any, table: Any, integer: Any, remainder: Any) -> None:
     first, second, _ = HALF_PI["float64"]
     whole = high * first
     part = fma(high, first, -whole)
-    result = whole + fma(low, first, fma(high, second, part))
+    result, lost = fast_two_sum(whole, fma(low, first, fma(high, second, part)))
     negative = Value(b, b.icmp_signed("<", bits, I64(0)))
     minus = Value(b, minus) ^ negative
-    result = select(minus, -result, result)
+    result, lost = select(minus, -result, result), select(minus, -lost, lost)
     # Neither NaN nor inf has a remainder.
     result = select(Value(b, e).compare("==", 0x7FF), Value(b, x) - Value(b, x), result)
     q = select(negative, -Value(b, q), Value(b, q))
     b.store(q.value, integer)
     b.store(result.value, remainder)
-
+    b.store(lost.value, rest_at)

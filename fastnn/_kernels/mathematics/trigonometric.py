@@ -9,28 +9,44 @@ from __future__ import annotations
 
 import math
 
-from fastnn._kernels.mathematics.double import MANTISSA, fast_two_sum
-from fastnn._kernels.mathematics.reduction import HALF_PI, half_turns, quadrant
+from fastnn._kernels.mathematics.double import fast_two_sum
+from fastnn._kernels.mathematics.reduction import HALF_PI, quadrant
 from fastnn._kernels.vector import Value, absolute, fma, polynomial, select, sqrt, with_sign_of
 
-# For |x| <= pi/2.
+# For |x| <= pi/4; of the cosine ``(cos(x) - 1 + x**2 / 2) / x**4``.
 _SIN = {
-    "float32": (-1.666666716e-01, 8.333347738e-03, -1.984260452e-04, 2.760012876e-06, -2.502942564e-08),
+    "float32": (-1.666665375e-01, 8.332121186e-03, -1.951101585e-04),
     "float64": (
-        -0.16666666666666666,
-        0.008333333333333241,
-        -0.00019841269841235732,
-        2.755731921756391e-06,
-        -2.5052107694593916e-08,
-        1.6058999515682377e-10,
-        -7.645483344272526e-13,
-        2.776544877210607e-15,
-        -5.089560991569922e-18,
+        -0.1666666666666663,
+        0.00833333333332192,
+        -0.0001984126982946125,
+        2.7557313583628517e-06,
+        -2.5050742590845666e-08,
+        1.5895962196507203e-10,
+    ),
+}
+_COS = {
+    "float32": (4.166664556e-02, -1.388731063e-03, 2.443256744e-05),
+    "float64": (
+        0.04166666666666659,
+        -0.0013888888888872349,
+        2.4801587288469675e-05,
+        -2.7557314081538746e-07,
+        2.087568886200367e-09,
+        -1.1357969771075329e-11,
     ),
 }
 # For |x| <= pi/4.
 _TAN = {
-    "float32": (3.333334923e-01, 1.333268285e-01, 5.405768380e-02, 2.129357681e-02, 1.080691162e-02, 1.252633811e-04, 4.359115846e-03),
+    "float32": (
+        3.333334923e-01,
+        1.333268285e-01,
+        5.405768380e-02,
+        2.129357681e-02,
+        1.080691162e-02,
+        1.252633811e-04,
+        4.359115846e-03,
+    ),
     "float64": (
         0.33333333333332793,
         0.1333333333341192,
@@ -69,7 +85,17 @@ _ASIN = {
 }
 # For |x| <= 1.
 _ATAN = {
-    "float32": (-3.333329260e-01, 1.999835968e-01, -1.426229030e-01, 1.094221994e-01, -8.374951035e-02, 5.747894198e-02, -3.070900403e-02, 1.066674013e-02, -1.738973195e-03),
+    "float32": (
+        -3.333329260e-01,
+        1.999835968e-01,
+        -1.426229030e-01,
+        1.094221994e-01,
+        -8.374951035e-02,
+        5.747894198e-02,
+        -3.070900403e-02,
+        1.066674013e-02,
+        -1.738973195e-03,
+    ),
     "float64": (
         -0.3333333333333302,
         0.19999999999944268,
@@ -102,32 +128,36 @@ def _odd(x: Value, coefficients: dict[str, tuple[float, ...]]) -> Value:
 
 
 def _turned(r: Value, turns: Value) -> Value:
-    """The sine of a remainder, its sign changed if the second bit of the multiple of pi/2 says so."""
-    sine = r + _odd(r, _SIN)
+    """The sine of a remainder and so many times pi/2."""
+    z = r * r
+    sine = fma(r * z, polynomial(z, _SIN[r.dtype]), r)
+    cosine = fma(z, fma(z, polynomial(z, _COS[r.dtype]), -0.5), 1.0)
+    found = select((turns & 1).compare("==", 0), sine, cosine)
+    # The second bit of the multiple changes the sign.
     sign = (turns >> 1) << (31 if r.dtype == "float32" else 63)
-    return (sine.bits() ^ sign).bits()
+    return (found.bits() ^ sign).bits()
 
 
 def sin(x: Value) -> Value:
-    """The sine: that of what remains when the nearest multiple of pi is taken off."""
-    turns, r = half_turns(x, shift=False)
+    """The sine, from sine and cosine of what remains when the nearest multiple of pi/2 is taken off."""
+    turns, r = quadrant(x)
     return select(x.compare("==", 0.0), x, _turned(r, turns))
 
 
 def cos(x: Value) -> Value:
-    """The cosine: the sine of what remains when the nearest odd multiple of pi/2 is taken off."""
-    turns, r = half_turns(x, shift=True)
+    """The cosine, as `sin`."""
+    turns, r = quadrant(x)
     return _turned(r, turns + 1)
 
 
 def tan(x: Value) -> Value:
     """The tangent of what remains when the nearest multiple of pi/2 is taken off, or -1 over that."""
-    turns, r = quadrant(x)
-    high, low = fast_two_sum(r, _odd(r, _TAN))
+    turns, r, rest = quadrant(x, exact=True)
+    high, low = fast_two_sum(r, _odd(r, _TAN) + rest)
     # -1 / (high + low), to first order in low.
     inverse = -1.0 / high
-    inverse = select(absolute(high).compare(">", 0.0), fma(inverse * low, inverse, inverse), inverse)
-    result = select((turns & 1).compare("!=", 0), inverse, high)
+    inverse = select(high.compare("==", 0.0), inverse, fma(inverse * low, inverse, inverse))
+    result = select((turns & 1).compare("!=", 0), inverse, high + low)
     return select(x.compare("==", 0.0), x, result)
 
 
@@ -138,7 +168,13 @@ def _half_pi(x: Value, times: float) -> tuple[float, float]:
 
 
 def _arc(x: Value) -> tuple[Value, Value, Value, Value]:
-    """For ``|x| <= 1``: whether ``|x| < 1/2``; then y and what ``asin(y)`` is beyond it, for y the smaller of ``|x|`` and ``sqrt((1 - |x|) / 2)``."""
+    """An arc sine's parts for ``|x| <= 1``.
+
+    Returns
+    -------
+    Whether ``a = |x|`` is below 1/2; a; y, which is a there and else ``sqrt((1 - a) / 2)``; what ``asin(y)`` is beyond
+    y.
+    """
     a = absolute(x)
     near = a.compare("<", 0.5)
     z = select(near, a * a, 0.5 * (1.0 - a))
@@ -150,7 +186,8 @@ def asin(x: Value) -> Value:
     """A polynomial up to 1/2; above it ``pi/2 - 2 asin(sqrt((1 - x) / 2))``."""
     near, _, y, beyond = _arc(x)
     first, second = _half_pi(x, 1.0)
-    far = first - (y + y) - (beyond + beyond - second)
+    high, low = fast_two_sum(y.number(first), -(y + y))
+    far = high + (low - (beyond + beyond - second))
     return with_sign_of(select(near, y + beyond, far), x)
 
 
@@ -198,3 +235,9 @@ def atan2(y: Value, x: Value) -> Value:
     angle = select(left & ~steep, whole - (q + (beyond - whole_low)), angle)
     angle = select(x.compare("!=", x) | y.compare("!=", y), x + y, angle)
     return with_sign_of(angle, y)
+
+
+def sinc(x: Value) -> Value:
+    """``sin(pi x) / (pi x)``, 1 at 0."""
+    angle = x * math.pi
+    return select(x.compare("==", 0.0), 1.0, sin(angle) / angle)
