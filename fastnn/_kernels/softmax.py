@@ -18,8 +18,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastnn._kernels.control import Code, Words, smaller, traced
-from fastnn._kernels.functions import exp, log
 from fastnn._kernels.jit import kernel
+from fastnn._kernels.mathematics.exponential import exp
+from fastnn._kernels.mathematics.logarithm import log
 from fastnn._kernels.reduction import BLOCK as SUMMED
 from fastnn._kernels.reduction import Levels, collapse, converted, pairwise, total_of
 from fastnn._kernels.vector import ELEMENTS, ITEMSIZES, Lanes, Value, added, fold, larger, select, sweep_loop

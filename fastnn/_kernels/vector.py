@@ -105,7 +105,7 @@ class Value:
         return self._new(self.builder.fdiv(self._with(other), self.value))
 
     def __neg__(self) -> Value:
-        return self._new(self.builder.fneg(self.value))
+        return self._new((self.builder.neg if self.dtype == "integer" else self.builder.fneg)(self.value))
 
     def __floordiv__(self, other: Value | Number) -> Value:
         """The quotient of integers that are not negative."""
@@ -142,6 +142,8 @@ class Value:
     def to_float(self, dtype: str) -> Value:
         """An integer, by its sign, rounded to a float."""
         return self._new(self.builder.sitofp(self.value, like(self.kind, ELEMENTS[dtype])))
+    def __invert__(self) -> Value:
+        return self._new(self.builder.not_(self.value))
 
     def compare(self, operator: str, other: Value | Number) -> Value:
         """A mask; as IEEE says, NaN compares false except by ``!=``. Integers compare with their signs."""
@@ -155,6 +157,13 @@ class Value:
         element = self.kind.element if isinstance(self.kind, ir.VectorType) else self.kind
         other = {"float": I32, "double": I64, "i32": ir.FloatType(), "i64": ir.DoubleType()}[str(element)]
         return self._new(self.builder.bitcast(self.value, like(self.kind, other)))
+
+    def converted(self, dtype: str) -> Value:
+        """The same floats in the other precision, rounded to nearest."""
+        if dtype == self.dtype:
+            return self
+        kind = like(self.kind, ELEMENTS[dtype])
+        return self._new((self.builder.fpext if dtype == "float64" else self.builder.fptrunc)(self.value, kind))
 
     def number(self, number: Number) -> Value:
         """A constant with the lanes of this value."""
@@ -215,6 +224,31 @@ def with_sign_of(x: Value, sign: Value) -> Value:
     return Value(x.builder, call(x.builder, f"llvm.copysign.{suffix(x.kind)}", x.kind, [x.value, sign.value]))
 
 
+def floor(x: Value) -> Value:
+    """The largest integer that is not above x."""
+    return _same("floor", x)
+
+
+def ceil(x: Value) -> Value:
+    """The smallest integer that is not below x."""
+    return _same("ceil", x)
+
+
+def truncated(x: Value) -> Value:
+    """The integer part."""
+    return _same("trunc", x)
+
+
+def rounded(x: Value) -> Value:
+    """The nearest integer, the even one of two."""
+    return _same("rint", x)
+
+
+def _same(name: str, x: Value) -> Value:
+    """An intrinsic of one operand that gives the operand's type."""
+    return Value(x.builder, call(x.builder, f"llvm.{name}.{suffix(x.kind)}", x.kind, [x.value]))
+
+
 def larger(x: Value, y: Value) -> Value:
     """The larger; x if either is NaN."""
     return select(x.compare("<", y), y, x)
@@ -231,6 +265,48 @@ def maximum(x: Value, y: Value | Number) -> Value:
         return select(x.compare("<", y), y, x)
     larger = select(x.compare("<", y), y, x)
     return select(y.compare("!=", y), y, larger)
+
+
+def any_lane(mask: Value) -> Any:
+    """Whether a mask holds in some lane, as an IR condition."""
+    builder = mask.builder
+    if not isinstance(mask.kind, ir.VectorType):
+        return mask.value
+    bits = ir.IntType(mask.kind.count)
+    return builder.icmp_unsigned("!=", builder.bitcast(mask.value, bits), bits(0))
+
+
+def rarely(mask: Value, usual: Sequence[Value], otherwise: Callable[[], Sequence[Value]]) -> list[Value]:
+    """The usual values, but where the mask holds those that `otherwise` computes.
+
+    The latter is skipped where no lane asks for it, and other lanes never see it: bits do not depend on neighbours.
+    """
+    builder = mask.builder
+    places = [cgutils.alloca_once(builder, v.kind) for v in usual]
+    for value, place in zip(usual, places, strict=True):
+        builder.store(value.value, place)
+    with builder.if_then(any_lane(mask), likely=False):
+        for value, found, place in zip(usual, otherwise(), places, strict=True):
+            builder.store(select(mask, found, value).value, place)
+    return [Value(builder, builder.load(place)) for place in places]
+
+
+def repeated(value: Value, wanting: Callable[[Value], Value], step: Callable[[Value], Value]) -> Value:
+    """``step(value)`` as long as some lane is ``wanting(value)``; other lanes stay as they are."""
+    builder = value.builder
+    place = cgutils.alloca_once(builder, value.kind)
+    builder.store(value.value, place)
+    test, body, end = (builder.append_basic_block(f"repeated.{part}") for part in ("test", "body", "end"))
+    builder.branch(test)
+    builder.position_at_end(test)
+    now = Value(builder, builder.load(place))
+    mask = wanting(now)
+    builder.cbranch(any_lane(mask), body, end)
+    builder.position_at_end(body)
+    builder.store(select(mask, step(now), now).value, place)
+    builder.branch(test)
+    builder.position_at_end(end)
+    return Value(builder, builder.load(place))
 
 
 def _in_registers(x: Value) -> bool:

@@ -35,6 +35,12 @@ from fastnn.ops.tensordot import tensordot
 HOMES: dict[str, str] = {
     "dropouts": "alpha_dropout dropout",
     "sampling": "bernoulli bernoulli_each exponential integers normal uniform",
+    "elementary": "acos acosh asin asinh atan atan2 atanh cos cosh cube exp exp2 expm1 hypot log log10 log1p log2 "
+    "logaddexp logaddexp2 power reciprocal rsqrt sin sinc sinh sqrt square tan",
+    "selection": "abs ceil clip clip_between copysign floor floor_divide fmax fmin fmod frac heaviside maximum minimum "
+    "nan_to_num nextafter remainder round sign trunc where",
+    "mixture": "addcdiv addcmul entropy lerp logit xlog1py xlogy",
+    "question": "isfinite isinf isnan isneginf isposinf logical_and logical_not logical_or logical_xor signbit",
 }
 
 _LAZY = {name: module for module, names in HOMES.items() for name in names.split()}
