@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from fastnn._kernels import activations
 from fastnn._kernels import functions as f
 from fastnn._kernels.control import Code, Words, smaller, traced
 from fastnn._kernels.jit import kernel
@@ -78,6 +79,7 @@ TABLE: dict[str, Row] = {
     "greater": Row(2, lambda x, y: x.compare(">", y), "bool"),
     "greater_equal": Row(2, lambda x, y: x.compare(">=", y), "bool"),
 }
+TABLE |= {name: Row(own.operands, own.expression, cells=own.cells) for name, own in activations.ROWS.items()}
 
 # Scratch: int64 words (the index along each axis), then for every array a block of STAGED elements.
 STAGED = 512

@@ -30,6 +30,11 @@ class Home(NamedTuple):
 
 
 HOMES: dict[str, Home] = {
+    "activation": Home(
+        functions="celu celu_ hardshrink log_softmax prelu relu relu_ rrelu rrelu_ selu selu_ softmax threshold "
+        "threshold_",
+        methods="hardshrink prelu",
+    ),
     "products": Home(
         functions="addbmm addmm addmv addr baddbmm bmm chain_matmul dot einsum ger inner matmul mm mv outer tensordot "
         "vdot",

@@ -32,7 +32,10 @@ from fastnn.ops.reduction import mean, sum
 from fastnn.ops.tensordot import tensordot
 
 # Ops that are declared when they are first asked for: modules here, and what they declare. A module has no op's name.
-HOMES: dict[str, str] = {}
+HOMES: dict[str, str] = {
+    "gates": "glu logsigmoid mish softplus softsign tanhshrink",
+    "rectifiers": "celu elu hardshrink hardsigmoid hardswish hardtanh leaky_relu prelu relu6 selu softshrink threshold",
+}
 
 _LAZY = {name: module for module, names in HOMES.items() for name in names.split()}
 
