@@ -18,6 +18,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from fastnn._kernels import activations
 from fastnn._kernels import functions as f
 from fastnn._kernels.control import Code, Words, smaller, traced
 from fastnn._kernels.jit import kernel
@@ -113,7 +114,6 @@ TABLE: dict[str, Row] = {
     "atanh_backward": Row(2, lambda dy, x: dy / ((1.0 - x) * (1.0 + x))),
     "logit": Row(1, logarithm.logit),
     "logit_backward": Row(2, d.logit),
-    "softplus": Row(1, logarithm.softplus),
     "logaddexp": Row(2, logarithm.logaddexp),
     "logaddexp_backward": Row(3, d.logaddexp),
     "logaddexp2": Row(2, logarithm.logaddexp2),
@@ -232,6 +232,7 @@ TABLE: dict[str, Row] = {
     "greater": Row(2, lambda x, y: x.compare(">", y), "bool"),
     "greater_equal": Row(2, lambda x, y: x.compare(">=", y), "bool"),
 }
+TABLE |= {name: Row(own.operands, own.expression, cells=own.cells) for name, own in activations.ROWS.items()}
 
 # Scratch: int64 words (the index along each axis), then for every array a block of STAGED elements.
 STAGED = 512

@@ -9,10 +9,10 @@ from typing import Any
 
 from llvmlite import ir
 
-from fastnn._kernels import functions as f
 from fastnn._kernels.control import Code, Words, traced
 from fastnn._kernels.elementwise import number_of
 from fastnn._kernels.jit import kernel
+from fastnn._kernels.mathematics.logarithm import log
 from fastnn._kernels.philox import COUNTERS, OWN, over_tiles, stream, whole_cell, words32
 from fastnn._kernels.vector import ELEMENTS, I8, Value, constant, fma, polynomial, select, sqrt
 
@@ -128,7 +128,7 @@ def normal(dtype: str) -> Any:
 
         def body(tile: Value) -> list[Value]:
             one, two = words_of(source.tile(tile), dtype)
-            radius = sqrt(f.log(positive_unit(one, dtype)) * -2.0)
+            radius = sqrt(log(positive_unit(one, dtype)) * -2.0)
             count = radius.kind.count
             return [fma(radius * way, deviation.splat(count), mean.splat(count)) for way in turn(two, dtype)]
 
@@ -147,7 +147,7 @@ def exponential(dtype: str) -> Any:
         rate = number_of(code.words(args[OWN]), dtype)
 
         def body(tile: Value) -> list[Value]:
-            made = [-f.log(positive_unit(w, dtype)) for w in words_of(source.tile(tile), dtype)]
+            made = [-log(positive_unit(w, dtype)) for w in words_of(source.tile(tile), dtype)]
             return [select(x.compare(">", least), x, least) / rate.splat(x.kind.count) for x in made]
 
         over_tiles(code, args, first, last, [dtype], [], body)

@@ -142,6 +142,7 @@ class Value:
     def to_float(self, dtype: str) -> Value:
         """An integer, by its sign, rounded to a float."""
         return self._new(self.builder.sitofp(self.value, like(self.kind, ELEMENTS[dtype])))
+
     def __invert__(self) -> Value:
         return self._new(self.builder.not_(self.value))
 

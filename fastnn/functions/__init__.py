@@ -41,6 +41,11 @@ HOMES: dict[str, Home] = {
         "numel promote_types result_type set_default_dtype",
         methods="is_complex is_nonzero is_signed",
     ),
+    "activation": Home(
+        functions="celu celu_ hardshrink log_softmax prelu relu relu_ rrelu rrelu_ selu selu_ softmax threshold "
+        "threshold_",
+        methods="hardshrink prelu",
+    ),
     "products": Home(
         functions="addbmm addmm addmv addr baddbmm bmm chain_matmul dot einsum ger inner matmul mm mv outer tensordot "
         "vdot",

@@ -16,12 +16,11 @@ from fastnn.tensor import Tensor
 
 
 def _source(generator: Any) -> Any:
-    """What draws: `generator`, or the default one."""
-    if generator is None:
-        from fastnn.random import default_generator
+    """What draws: `generator`, or the default one, as a generator of NumPy's."""
+    from fastnn.random import default_generator
 
-        return default_generator()
-    return generator
+    source = default_generator if generator is None else generator
+    return source.numpy() if hasattr(source, "numpy") else source
 
 
 def draw_uniform(shape: tuple[int, ...], low: float, high: float, generator: Any = None) -> np.ndarray:

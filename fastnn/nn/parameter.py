@@ -136,7 +136,6 @@ def uniform(shape: tuple[int, ...], bound: float, dtype: npt.DTypeLike | None, t
     memory = empty(shape[::-1] if transposed else shape, wanted)
     # drawn in C order of the logical shape, so that the layout does not change the numbers
     view = memory.T if transposed else memory
-    view[...] = default_generator.numpy().uniform(-bound, bound, size=shape)
     view[...] = draw_uniform(shape, -bound, bound)
     return Parameter(view)
 

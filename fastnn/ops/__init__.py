@@ -41,6 +41,8 @@ HOMES: dict[str, str] = {
     "nan_to_num nextafter remainder round sign trunc where",
     "mixture": "addcdiv addcmul entropy lerp logit xlog1py xlogy",
     "question": "isfinite isinf isnan isneginf isposinf logical_and logical_not logical_or logical_xor signbit",
+    "gates": "glu logsigmoid mish softplus softsign tanhshrink",
+    "rectifiers": "celu elu hardshrink hardsigmoid hardswish hardtanh leaky_relu prelu relu6 selu softshrink threshold",
 }
 
 _LAZY = {name: module for module, names in HOMES.items() for name in names.split()}

@@ -16,12 +16,13 @@ from fastnn.ops.op import Op, Saved, Shape
 from fastnn.ops.reduction import summed_axes
 
 
-def _activation(
+def activation(
     name: str,
     forward: Callable[..., Any],
     gradient: Callable[..., Any],
     saves: str = "y",
     row: Callable[..., str] | None = None,
+    floating: bool = True,
     **declared: Any,
 ) -> Op:
     """An op whose gradient follows from its result or, with `saves` "x", from its argument: ``gradient(dy, y)``.
@@ -45,7 +46,7 @@ def _activation(
         lower=(lambda low, x: lowered(function(low), cells=cells)(low, x), lower_backward),
         saves=(saves,),
         elementwise=True,
-        floating=name != "relu",
+        floating=floating,
         **{"cases": UNARY_CASES, "bench": UNARY_BENCH} | declared,
     )
 
@@ -68,7 +69,7 @@ def _tanh_gradient(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray(dy * (1 - y * y))
 
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
+def stable_sigmoid(x: np.ndarray) -> np.ndarray:
     """``1 / (1 + exp(-x))``. Kernels err at most 1.8 units in the last place."""
     e = np.exp(-np.abs(x))
     return np.asarray(np.where(x < 0, e, 1) / (1 + e))
@@ -103,7 +104,7 @@ def _gelu_gate(x: np.ndarray, approximate: str) -> tuple[np.ndarray, np.ndarray]
     if approximate == "none":
         return _each_erfc(x * -math.sqrt(0.5)) / 2, np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
     scale = 2 * math.sqrt(2 / math.pi)
-    gate = _sigmoid(scale * (x + 0.044715 * x**3))
+    gate = stable_sigmoid(scale * (x + 0.044715 * x**3))
     return gate, gate * (1 - gate) * scale * (1 + 3 * 0.044715 * x**2)
 
 
@@ -133,21 +134,21 @@ def _check_gelu(attributes: dict[str, Any]) -> dict[str, Any]:
 
 def _silu(x: np.ndarray) -> np.ndarray:
     """``x * sigmoid(x)``. Kernels err at most 3.3 units in the last place."""
-    return np.asarray(np.maximum(x, -LIMIT) * _sigmoid(x))
+    return np.asarray(np.maximum(x, -LIMIT) * stable_sigmoid(x))
 
 
 def _silu_gradient(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
     x = np.clip(x, -LIMIT, LIMIT)
-    gate = _sigmoid(x)
+    gate = stable_sigmoid(x)
     return np.asarray(dy * (gate + x * gate * (1 - gate)))
 
 
-relu = _activation("relu", _relu, _relu_gradient)
-tanh = _activation("tanh", _tanh, _tanh_gradient)
-sigmoid = _activation("sigmoid", _sigmoid, _sigmoid_gradient)
-erf = _activation("erf", _erf, _erf_gradient, "x")
-silu = _activation("silu", _silu, _silu_gradient, "x")
-gelu = _activation(
+relu = activation("relu", _relu, _relu_gradient, floating=False)
+tanh = activation("tanh", _tanh, _tanh_gradient)
+sigmoid = activation("sigmoid", stable_sigmoid, _sigmoid_gradient)
+erf = activation("erf", _erf, _erf_gradient, "x")
+silu = activation("silu", _silu, _silu_gradient, "x")
+gelu = activation(
     "gelu",
     _gelu,
     _gelu_gradient,

@@ -23,6 +23,12 @@ COST = {
     "gelu_tanh_backward": 0.75,
     "silu": 0.4,
     "silu_backward": 0.5,
+    **dict.fromkeys(("elu", "selu", "celu", "elu_backward", "selu_backward", "celu_backward"), 0.45),
+    **dict.fromkeys(("softplus", "logsigmoid", "softplus_backward", "logsigmoid_backward"), 0.8),
+    **dict.fromkeys(("mish", "mish_backward", "tanhshrink", "tanhshrink_backward", "glu", "glu_backward"), 0.75),
+    **dict.fromkeys(("glu_gate_backward", "soft_margin", "bce_logits", "bce_logits_input", "gaussian"), 0.8),
+    **dict.fromkeys(("softsign", "softsign_backward", "kl_div", "kl_div_target", "poisson_log", "bce_input"), 0.6),
+    **dict.fromkeys(("bce", "bce_target"), 1.3),
 }
 PLAIN_COST = 0.18
 CHUNK_NS = 10_000
@@ -75,6 +81,9 @@ def apply(
         cost += 1.0
     cost += 15.0 / shape[-1] if len(shape) > 1 else 0.0
     block, chunks = cut(out.size, cost)
+    storage = low.storages[out.storage]
+    # chunks of a part of what was allocated do not lie side by side in it, nor do those of a caller's array
+    apart = storage.kind == "out" or (storage.kind != "input" and storage.nbytes != out.size * out.itemsize)
     low.phase(
         "elementwise.map",
         [
@@ -89,7 +98,7 @@ def apply(
         ],
         chunks=chunks,
         work=out.size * cost + 50,
-        block=0 if low.storages[out.storage].kind == "out" else block,
+        block=0 if apart else block,
         flops=0 if function == "copy" else out.size,
         function=function,
         dtype=dtype,

@@ -24,7 +24,7 @@ _LN2_PAIR = {
     "float64": (0.6931471805599453, 2.3190468138462996e-17),
 }
 # Beyond these the result is 0 (or -1) or inf whatever the rounding.
-_EXP_RANGE = {"float32": (-105.0, 89.0), "float64": (-746.0, 710.0)}
+EXP_RANGE = {"float32": (-105.0, 89.0), "float64": (-746.0, 710.0)}
 _EXP2_RANGE = {"float32": (-151.0, 128.5), "float64": (-1076.0, 1024.5)}
 _EXPM1_RANGE = {"float32": (-18.0, 89.0), "float64": (-38.0, 710.0)}
 _COSH_RANGE = {"float32": 90.0, "float64": 711.0}
@@ -45,7 +45,7 @@ EXP = {
     ),
 }
 # (tanh(x) / x - 1) / x**2 as a polynomial of x**2, for |x| <= 0.625
-_TANH = {
+TANH = {
     "float32": (-3.333332837e-01, 1.333276927e-01, -5.385084823e-02, 2.099689469e-02, -6.096299738e-03),
     "float64": (
         -0.3333333333333333,
@@ -123,7 +123,7 @@ def exp_of(whole: Value, small: Value, n: Value, bits: Value) -> Value:
 
 def exp(x: Value) -> Value:
     """The exponential."""
-    low, high = _EXP_RANGE[x.dtype]
+    low, high = EXP_RANGE[x.dtype]
     # What is sure to vanish is not computed: a result below the normal numbers costs 150 cycles on many CPUs.
     vanishes = x.compare("<", low)
     x = select(vanishes, 0.0, x)
@@ -188,7 +188,7 @@ def cosh(x: Value) -> Value:
 def tanh(x: Value) -> Value:
     """An odd polynomial up to 0.625, ``1 - 2 / (exp(2|x|) + 1)`` above."""
     z = x * x
-    near = fma(x * z, polynomial(z, _TANH[x.dtype]), x)
+    near = fma(x * z, polynomial(z, TANH[x.dtype]), x)
     magnitude = absolute(x)
     # From 20 on (float32: from 10) the result is 1.
     most = 10.0 if x.dtype == "float32" else 20.0
