@@ -86,8 +86,9 @@ class Update:
                 self._run_laid_out(update, arrays, flags, cells, len(self.columns_for(static)))
             return
         width = len(self.columns_for(static))
-        for first in range(0, len(arrays), width):
-            self.reference(*arrays[first : first + width], *flags, *cells, **static)
+        with np.errstate(all="ignore"):
+            for first in range(0, len(arrays), width):
+                self.reference(*arrays[first : first + width], *flags, *cells, **static)
 
     def _run_laid_out(
         self, update: SegmentedUpdate, arrays: list[Array], flags: tuple[int, ...], cells: tuple[float, ...], width: int
