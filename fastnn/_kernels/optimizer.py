@@ -25,7 +25,15 @@ Step = Callable[..., Any]
 Numbers = Callable[..., Sequence[Value]]
 
 
-def update(dtype: str, step: Step, numbers: Numbers, columns: int, flags: int = 1, kept: int = 1) -> Any:
+def update(
+    dtype: str,
+    step: Step,
+    numbers: Numbers,
+    columns: int,
+    flags: int = 1,
+    kept: int = 1,
+    needed: Callable[..., Value] | None = None,
+) -> Any:
     """A kernel that updates segments chunk by chunk.
 
     Parameters
@@ -33,6 +41,7 @@ def update(dtype: str, step: Step, numbers: Numbers, columns: int, flags: int = 
     columns : arrays of a segment.
     flags : how many of the parameters of `numbers` are flags (int64 in args); the others are cells.
     kept : the column that is only read, the gradient's; -1 for none. `step` gives all others anew, in order.
+    needed : ``needed(*flags, *cells)`` says whether there is anything to do; without it there is.
     """
     results = [k for k in range(columns) if k != kept]
     arrays = len(results) + columns
@@ -45,14 +54,18 @@ def update(dtype: str, step: Step, numbers: Numbers, columns: int, flags: int = 
             word = code.words(args[index])[0]
             return Value(builder, builder.bitcast(word.value, ELEMENTS["float64"]))
 
+        hyper: list[Any] = [
+            *(args[2 + k].compare("!=", 0) for k in range(flags)),
+            *(cell(2 + k) for k in range(flags, given)),
+        ]
         scalars = []
-        for number in numbers(
-            *(args[2 + k].compare("!=", 0) for k in range(flags)), *(cell(2 + k) for k in range(flags, given))
-        ):
+        for number in numbers(*hyper):
             value = number.value
             if dtype == "float32":
                 value = builder.fptrunc(value, ELEMENTS["float32"])
             scalars.append(Value(builder, value))
+        if needed is not None:
+            last = select(needed(*hyper), last, first)
         with code.range(first, last) as chunk:
             row = code.words(args[1] + chunk * 24)
             segment = code.words(args[0] + row[0] * ((columns + 1) * 8))
@@ -355,5 +368,18 @@ def average(dtype: str) -> Any:
 
     def numbers(weight: Value) -> Sequence[Value]:
         return [weight, 1.0 - weight, select(weight.compare("<", 0.5), weight.number(0.0), weight.number(1.0))]
+
+    return update(dtype, step, numbers, 2, flags=0)
+
+
+@kernel
+def shift(dtype: str) -> Any:
+    """``p += length d``. Columns: p, d. Cells: length."""
+
+    def step(p: Value, d: Value, length: Value) -> Any:
+        return fma(length, d, p)
+
+    def numbers(length: Value) -> Sequence[Value]:
+        return [length]
 
     return update(dtype, step, numbers, 2, flags=0)

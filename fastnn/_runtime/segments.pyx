@@ -218,8 +218,6 @@ cdef class SegmentedUpdate:
         self.nanoseconds = nanoseconds
         self.stale = True
 
-    @cython.boundscheck(False)
-    @cython.wraparound(False)
     def __call__(self, list arrays, tuple flags, tuple cells):
         """Run the kernel once over all segments, with integer `flags` and float `cells`.
 
@@ -229,38 +227,10 @@ cdef class SegmentedUpdate:
         cdef int64_t[MAX_CELLS + 2] args
         cdef double[MAX_CELLS] values
         cdef Phase phase
-        cdef Py_ssize_t n_columns = len(self.columns), n_cells = len(cells), n_flags = len(flags)
-        cdef Py_ssize_t n_segments = len(arrays) // n_columns
-        cdef Py_ssize_t s, c
-        cdef cnp.ndarray parameter, array
-        cdef int64_t total = 0, size
+        cdef Py_ssize_t n_cells = len(cells), n_flags = len(flags), c
         if n_cells + n_flags > MAX_CELLS:
             raise ValueError(f"{self.name}: at most {MAX_CELLS} flags and cells, got {n_flags} and {n_cells}")
-        self.table.resize(n_segments * (n_columns + 1))
-        if self.lengths.size() != <size_t>n_segments:
-            self.stale = True
-            self.lengths.resize(n_segments)
-        for s in range(n_segments):
-            parameter = <cnp.ndarray?>arrays[s * n_columns]
-            for c in range(n_columns):
-                array = <cnp.ndarray?>arrays[s * n_columns + c]
-                if array is not parameter:
-                    self._check(parameter, array, c)
-                elif not dense(array) or not PyArray_ISBEHAVED(array):
-                    raise LayoutError(
-                        f"{self.name}: a parameter must fill a writable, aligned block of memory, got shape "
-                        f"{(<object>array).shape} with strides {(<object>array).strides}"
-                    )
-                self.table[s * (n_columns + 1) + c] = <int64_t>cnp.PyArray_DATA(array)
-            size = cnp.PyArray_SIZE(parameter)
-            self.table[s * (n_columns + 1) + n_columns] = size
-            if self.lengths[s] != size:
-                self.stale = True
-                self.lengths[s] = size
-            total += size
-        if self.stale:
-            self._divide(total)
-            self.stale = False
+        cdef int64_t total = self._enter(arrays)
         if self.chunks.size() == 0:
             return
         args[0] = <int64_t>self.table.data()
@@ -280,6 +250,41 @@ cdef class SegmentedUpdate:
                 run_phases(&phase, 1)
         else:
             run_phases(&phase, 1)
+
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
+    cdef int64_t _enter(self, list arrays) except -1:
+        """Check the arrays and put them in the tables; returns the number of elements."""
+        cdef Py_ssize_t n_columns = len(self.columns), n_segments = len(arrays) // n_columns
+        cdef Py_ssize_t s, c
+        cdef cnp.ndarray parameter, array
+        cdef int64_t total = 0, size
+        self.table.resize(n_segments * (n_columns + 1))
+        if self.lengths.size() != <size_t>n_segments:
+            self.stale = True
+            self.lengths.resize(n_segments)
+        for s in range(n_segments):
+            parameter = <cnp.ndarray?>arrays[s * n_columns]
+            for c in range(n_columns):
+                array = <cnp.ndarray?>arrays[s * n_columns + c]
+                if array is not parameter:
+                    self._check(parameter, array, c)
+                elif not dense(array) or not PyArray_ISBEHAVED(array):
+                    raise LayoutError(
+                        f"{self.name}: a {self.columns[0]} must fill a writable, aligned block of memory, got shape "
+                        f"{(<object>array).shape} with strides {(<object>array).strides}"
+                    )
+                self.table[s * (n_columns + 1) + c] = <int64_t>cnp.PyArray_DATA(array)
+            size = cnp.PyArray_SIZE(parameter)
+            self.table[s * (n_columns + 1) + n_columns] = size
+            if self.lengths[s] != size:
+                self.stale = True
+                self.lengths[s] = size
+            total += size
+        if self.stale:
+            self._divide(total)
+            self.stale = False
+        return total
 
     cdef _divide(self, int64_t total):
         """Fix the chunks: blocks of a length that keeps their number within what a phase may have."""
@@ -320,3 +325,54 @@ cdef class SegmentedUpdate:
                 )
         if not PyArray_ISBEHAVED(array):
             raise LayoutError(f"{self.name}: {self.columns[column]} must be writable and aligned")
+
+
+@cython.final
+cdef class SegmentedNorm(SegmentedUpdate):
+    """The norm of all segments' only column as one vector; at the same time it may be brought down to a limit.
+
+    Parameters
+    ----------
+    measure, total, scale : addresses of the kernels of `fastnn._kernels.gradient`.
+    nanoseconds : estimated work of `measure` an element on one thread.
+    """
+
+    cdef int64_t total_address
+    cdef int64_t scale_address
+    cdef vector[double] parts
+
+    def __init__(self, measure, total, scale, nanoseconds):
+        SegmentedUpdate.__init__(self, "norm", ("gradient",), measure, nanoseconds)
+        self.total_address = total
+        self.scale_address = scale
+
+    def __call__(self, list arrays, double order, double limit, bint scale):
+        """The norm of the order (for the norms that have one); `scale` brings it down to `limit`."""
+        cdef int64_t[4] measure_args
+        cdef int64_t[5] total_args
+        cdef int64_t[3] scale_args
+        cdef double[2] result
+        cdef Phase[3] phases
+        cdef int64_t total = self._enter(arrays)
+        cdef int64_t chunks = self.chunks.size() // 3
+        cdef int i
+        self.parts.resize(chunks)
+        measure_args[:] = [
+            <int64_t>self.table.data(), <int64_t>self.chunks.data(), <int64_t>self.parts.data(), <int64_t>&order
+        ]
+        total_args[:] = [
+            <int64_t>self.parts.data(), chunks, <int64_t>&result[0], <int64_t>&order, <int64_t>&limit
+        ]
+        scale_args[:] = [<int64_t>self.table.data(), <int64_t>self.chunks.data(), <int64_t>&result[1]]
+        phases[0].kernel, phases[0].args = <Kernel><size_t>self.address, measure_args
+        phases[1].kernel, phases[1].args = <Kernel><size_t>self.total_address, total_args
+        phases[2].kernel, phases[2].args = <Kernel><size_t>self.scale_address, scale_args
+        for i in range(3):
+            phases[i].chunks = 1 if i == 1 else chunks
+            phases[i].work = 0 if i == 1 else <int64_t>(total * self.nanoseconds)
+            phases[i].tag = 0
+        with nogil:
+            if chunks:
+                run_phases(&phases[0], 1)
+            run_phases(&phases[1], 2 if scale and chunks else 1)
+        return result[0]
