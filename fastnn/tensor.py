@@ -463,41 +463,9 @@ class Tensor(TensorBase, ProductMethods):
 
     # -- arithmetic by name
 
-    def add(self, other: Any, *, alpha: Any = 1) -> Tensor:
-        """``self + alpha * other``."""
-        return self + (other if alpha == 1 else other * alpha)
-
-    def sub(self, other: Any, *, alpha: Any = 1) -> Tensor:
-        """``self - alpha * other``."""
-        return self - (other if alpha == 1 else other * alpha)
-
-    def mul(self, other: Any) -> Tensor:
-        """``self * other``."""
-        return self * other
-
-    def div(self, other: Any) -> Tensor:
-        """``self / other``."""
-        return self / other
-
-    def neg(self) -> Tensor:
-        """``-self``."""
-        return -self
-
     def relu(self) -> Tensor:
         """``max(self, 0)``."""
         return ops.relu(self)
-
-    def tanh(self) -> Tensor:
-        """Hyperbolic tangent."""
-        return ops.tanh(self)
-
-    def sigmoid(self) -> Tensor:
-        """``1 / (1 + exp(-self))``."""
-        return ops.sigmoid(self)
-
-    def erf(self) -> Tensor:
-        """The error function."""
-        return ops.erf(self)
 
     def softmax(self, dim: int) -> Tensor:
         """Softmax along `dim`."""
@@ -538,10 +506,6 @@ class Tensor(TensorBase, ProductMethods):
             self._touch()
         return self
 
-    def eq(self, other: Any) -> Tensor:
-        """``self == other``, element by element."""
-        return self == other
-
     # -- in place
 
     def _inplace(self, name: str, other: Any) -> Tensor:
@@ -567,10 +531,6 @@ class Tensor(TensorBase, ProductMethods):
     def mul_(self, other: Any) -> Tensor:
         """Multiply in place."""
         return self._inplace("multiply", other)
-
-    def div_(self, other: Any) -> Tensor:
-        """Divide in place."""
-        return self._inplace("divide", other)
 
     def __iadd__(self, other: Any) -> Tensor:
         return self._inplace("add", other)

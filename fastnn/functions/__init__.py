@@ -46,6 +46,31 @@ HOMES: dict[str, Home] = {
         "threshold_",
         methods="hardshrink prelu",
     ),
+    "comparison": Home(
+        functions="allclose eq equal ge greater greater_equal gt isclose isfinite isin isinf isnan isneginf isposinf "
+        "isreal le less less_equal logical_and logical_not logical_or logical_xor lt ne not_equal signbit "
+        "where",
+        methods="allclose eq equal ge greater greater_equal gt isclose isfinite isinf isnan isneginf isposinf "
+        "isreal le less less_equal logical_and logical_not logical_or logical_xor lt ne not_equal signbit",
+    ),
+    "pointwise": Home(
+        functions="abs absolute acos acosh add addcdiv addcmul angle arccos arccosh arcsin arcsinh arctan arctan2 "
+        "arctanh asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or "
+        "bitwise_right_shift bitwise_xor ceil clamp clamp_max clamp_min clip copysign cos cosh deg2rad div "
+        "divide erf exp exp2 expm1 fix float_power floor floor_divide fmax fmin fmod frac gcd heaviside "
+        "hypot lcm ldexp lerp log log10 log1p log2 logaddexp logaddexp2 logit maximum minimum "
+        "mul multiply nan_to_num neg negative nextafter positive pow rad2deg reciprocal remainder round "
+        "rsqrt rsub sgn sigmoid sign sin sinc sinh sqrt square sub subtract tan tanh true_divide trunc "
+        "xlogy",
+        methods="abs absolute acos acosh add addcdiv addcmul angle arccos arccosh arcsin arcsinh arctan arctan2 "
+        "arctanh asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or "
+        "bitwise_right_shift bitwise_xor ceil clamp clamp_max clamp_min clip copysign cos cosh deg2rad div "
+        "divide erf exp exp2 expm1 fix float_power floor floor_divide fmax fmin fmod frac gcd heaviside "
+        "hypot lcm ldexp lerp log log10 log1p log2 logaddexp logaddexp2 logit maximum minimum "
+        "mul multiply nan_to_num neg negative nextafter positive pow rad2deg reciprocal remainder round "
+        "rsqrt sgn sigmoid sign sin sinc sinh sqrt square sub subtract tan tanh true_divide trunc xlogy",
+    ),
+    "methods": Home(methods="where"),
     "products": Home(
         functions="addbmm addmm addmv addr baddbmm bmm chain_matmul dot einsum ger inner matmul mm mv outer tensordot "
         "vdot",
