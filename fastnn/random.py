@@ -130,6 +130,14 @@ class Generator:
 
     __call__ = numpy
 
+    def uniform(self, low: float = 0.0, high: float = 1.0, size: Any = None) -> Any:
+        """As NumPy's generators: numbers from [low, high), in an array of a shape."""
+        return self.numpy().uniform(low, high, size)
+
+    def normal(self, loc: float = 0.0, scale: float = 1.0, size: Any = None) -> Any:
+        """As NumPy's generators: normal numbers with a mean and a standard deviation, in an array of a shape."""
+        return self.numpy().normal(loc, scale, size)
+
 
 def _restored(seed: int, draw: int) -> Generator:
     made = Generator()
