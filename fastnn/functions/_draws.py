@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -9,41 +10,61 @@ import numpy as np
 from fastnn import ops
 from fastnn._numpy_views import integer
 from fastnn.errors import ArgumentError, DTypeError
+from fastnn.functions._options import plain_size
 from fastnn.ops.op import KERNEL_DTYPES
 from fastnn.ops.sampling import range_cells
-from fastnn.random import generator_argument
+from fastnn.random import default_generator, generator_argument
+from fastnn.tensor import Tensor, from_numpy
 
 # One element for all: what an op that only asks for a shape is shown.
-_ZEROS = {name: np.zeros((), name) for name in KERNEL_DTYPES}
+_ZERO = np.zeros((), np.float32)
+_KERNEL = tuple(np.dtype(name) for name in KERNEL_DTYPES)
+_MOST_KNOWN = 256
+_known: dict[tuple[int, ...], Tensor] = {}
 
 
-def _shown(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+def _shown(shape: tuple[int, ...]) -> np.ndarray:
     """An array of a shape that takes no memory."""
-    return np.ndarray(shape, dtype, _ZEROS[dtype], 0, (0,) * len(shape))
+    return np.ndarray(shape, np.float32, _ZERO, 0, (0,) * len(shape))
+
+
+def model_of(size: tuple[Any, ...]) -> Tensor | None:
+    """A Tensor of a plain size, to be drawn into the shape of; None where the size needs to be looked at closer.
+
+    The dtype is float32. These are kept, since most calls bring a size that came before.
+    """
+    shape = plain_size(size)
+    if shape is None:
+        return None
+    found = _known.get(shape)
+    if found is None:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        found = _known[shape] = from_numpy(_shown(shape))
+    return found
 
 
 def draw(name: str, array: np.ndarray, generator: Any, *own: float) -> np.ndarray:
     """Fill an array with what an op draws; dtypes without kernels get float32's numbers."""
     op = getattr(ops, name)
-    cells = generator_argument(name, generator).cells()
-    if array.dtype.name in KERNEL_DTYPES:
+    cells = (default_generator if generator is None else generator_argument(name, generator)).cells()
+    if array.dtype in _KERNEL:
         op(array, *own, *cells, out=array)
     else:
         with np.errstate(all="ignore"):
-            array[...] = op(_shown(array.shape, "float32"), *own, *cells)
+            array[...] = op(_shown(array.shape), *own, *cells)
     return array
 
 
 def draw_integers(array: np.ndarray, low: int, high: int, generator: Any) -> np.ndarray:
     """Fill an array with integers from [low, high)."""
-    cells = range_cells(low, high)
-    draw = dict(zip(("seed_low", "seed_high", "draw"), generator_argument("randint", generator).cells(), strict=True))
+    cells = range_cells(low, high), generator_argument("randint", generator).cells()
     kind = "int32" if array.dtype == np.int32 else "int64"
-    shown = _shown(array.shape, "float32")
-    if array.dtype.name == kind:
-        ops.integers(shown, dtype=kind, **cells, **draw, out=array)
+    shown = _shown(array.shape)
+    if array.dtype in (np.int32, np.int64):
+        ops.integers(shown, kind, *cells[0].values(), *cells[1], out=array)
     else:
-        array[...] = ops.integers(shown, dtype=kind, **cells, **draw)
+        array[...] = ops.integers(shown, kind, *cells[0].values(), *cells[1])
     return array
 
 
@@ -52,6 +73,7 @@ def floating(name: str, dtype: np.dtype[Any]) -> None:
         raise DTypeError(f"{name}: dtype must be a floating one, got {dtype}")
 
 
+@functools.cache
 def limits(dtype: np.dtype[Any]) -> tuple[int, int]:
     """The least and the largest of the integers that random ones of a dtype are drawn from."""
     if dtype.kind == "b":
@@ -66,8 +88,9 @@ def limits(dtype: np.dtype[Any]) -> tuple[int, int]:
 
 
 def check_range(name: str, low: Any, high: Any, dtype: np.dtype[Any]) -> tuple[int, int]:
-    low, high = (integer(f"{name}: {w}", int(x) if isinstance(x, float) and x.is_integer() else x)
-                 for w, x in (("low", low), ("high", high)))  # fmt: skip
+    if type(low) is not int or type(high) is not int:
+        low, high = (integer(f"{name}: {w}", int(x) if isinstance(x, float) and x.is_integer() else x)
+                     for w, x in (("low", low), ("high", high)))  # fmt: skip
     if low >= high:
         raise ArgumentError(f"{name}: low must be less than high, got {low} and {high}")
     least, most = limits(dtype)
@@ -93,8 +116,10 @@ def check_probability(name: str, p: Any) -> None:
 def coins(name: str, array: np.ndarray, p: np.ndarray, generator: Any) -> None:
     """Write 1 with the probability that `p` gives, broadcast, else 0."""
     check_probability(name, p)
-    kind = p.dtype if p.dtype.name in KERNEL_DTYPES else np.dtype(np.float32)
-    given = np.broadcast_to(p.astype(kind, copy=False), array.shape)
+    kind = p.dtype if p.dtype in _KERNEL else np.dtype(np.float32)
+    given = p.astype(kind, copy=False)
+    if given.shape != array.shape:
+        given = np.broadcast_to(given, array.shape)
     cells = generator_argument(name, generator).cells()
     if array.dtype == kind:
         ops.bernoulli_each(given, *cells, out=array)

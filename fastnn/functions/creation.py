@@ -24,6 +24,7 @@ from fastnn.functions._options import (
     input_argument,
     like,
     number_dtype,
+    plain_size,
     size_argument,
     target,
 )
@@ -46,6 +47,14 @@ def _filled(
     return finished(name, array, out, requires_grad)
 
 
+def _plain(shape: tuple[int, ...], value: int | None) -> Tensor:
+    """As `_filled`, for calls without options."""
+    array = empty_array(shape, _default_dtype.floating)
+    if value is not None:
+        array.fill(value)
+    return _rebuild(Tensor, array, False)
+
+
 def _element(name: str, value: Any, dtype: np.dtype[Any]) -> np.ndarray:
     """A number as an element of a dtype; integers that do not fit raise, as in torch."""
     number = _numbers(name, value)
@@ -62,18 +71,24 @@ def _element(name: str, value: Any, dtype: np.dtype[Any]) -> np.ndarray:
 
 def empty(*size: Any, **options: Options) -> Tensor:
     """A Tensor of a size whose elements are not initialised."""
+    if not options and (shape := plain_size(size)) is not None:
+        return _plain(shape, None)
     size = size_argument("empty", size, options.pop("size", None))
     return _filled("empty", size, None, _default_dtype.floating, **options)
 
 
 def zeros(*size: Any, **options: Options) -> Tensor:
     """A Tensor of a size, filled with 0."""
+    if not options and (shape := plain_size(size)) is not None:
+        return _plain(shape, 0)
     size = size_argument("zeros", size, options.pop("size", None))
     return _filled("zeros", size, 0, _default_dtype.floating, **options)
 
 
 def ones(*size: Any, **options: Options) -> Tensor:
     """A Tensor of a size, filled with 1."""
+    if not options and (shape := plain_size(size)) is not None:
+        return _plain(shape, 1)
     size = size_argument("ones", size, options.pop("size", None))
     return _filled("ones", size, 1, _default_dtype.floating, **options)
 

@@ -24,6 +24,8 @@ from fastnn.functions._draws import (
     limits,
 )
 
+_LARGEST = {np.dtype(name).char: float(np.finfo(name).max) for name in ("float16", "float32", "float64")}
+
 
 def _overwritten(name: str, self: Any) -> np.ndarray:
     if is_grad_enabled() and self.requires_grad:
@@ -44,7 +46,7 @@ def uniform_(self: Any, *args: float, generator: Any = None, to: float | None = 
     floating("uniform_", array.dtype)
     if not low <= high:
         raise ArgumentError(f"uniform_: from must not exceed to, got {low} and {high}")
-    if not math.isfinite(high - low) or high - low > float(np.finfo(array.dtype).max):
+    if not high - low <= _LARGEST[array.dtype.char]:
         raise ArgumentError(f"uniform_: to - from must be a finite {array.dtype}, got {low} and {high}")
     draw("uniform", array, generator, float(low), float(high))
     self._touch()

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import _default_dtype
+from fastnn import _default_dtype, ops
 from fastnn._numpy_views import integer
 from fastnn._runtime.memory import empty as empty_array
 from fastnn._runtime.tensor import TensorBase
@@ -24,6 +24,7 @@ from fastnn.functions._draws import (
     draw_integers,
     floating,
     limits,
+    model_of,
 )
 from fastnn.functions._options import (
     check_place,
@@ -62,11 +63,21 @@ _STANDARD = {"uniform": (0.0, 1.0), "normal": (0.0, 1.0)}
 
 def rand(*size: Any, **options: Any) -> Tensor:
     """Numbers from [0, 1), all as likely: multiples of 2**-24 (float64: of 2**-53)."""
+    if not options and _default_dtype.floating == np.float32:
+        model = model_of(size)
+        if model is not None:
+            drawn: Tensor = ops.uniform(model, 0.0, 1.0, *default_generator.cells())
+            return drawn
     return _created("rand", "uniform", size_argument("rand", size, options.pop("size", None)), **options)
 
 
 def randn(*size: Any, **options: Any) -> Tensor:
     """Numbers from the normal distribution with mean 0 and variance 1."""
+    if not options and _default_dtype.floating == np.float32:
+        model = model_of(size)
+        if model is not None:
+            drawn: Tensor = ops.normal(model, 0.0, 1.0, *default_generator.cells())
+            return drawn
     return _created("randn", "normal", size_argument("randn", size, options.pop("size", None)), **options)
 
 
