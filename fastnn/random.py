@@ -7,8 +7,8 @@ generator's whole state is sixteen bytes.
 
 from __future__ import annotations
 
+import itertools
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -37,16 +37,19 @@ class Generator:
     def __init__(self, device: Any = "cpu") -> None:
         if str(device) != "cpu":
             raise ValueError(f"Generator: the only device is cpu, got {device!r}")
-        self._lock = threading.Lock()
         self._set(self.DEFAULT_SEED, 0)
 
     def _set(self, seed: int, draw: int) -> None:
-        with self._lock:
-            self._seed, self._draw = seed, draw
-            self._halves = float(seed & 0xFFFFFFFF), float(seed >> 32)
+        # One assignment, and an iterator: threads never get the same draw, nor one seed's number with another's.
+        self._stream = seed, float(seed & 0xFFFFFFFF), float(seed >> 32), itertools.count(draw)
+
+    def _state(self) -> tuple[int, int]:
+        """The seed and the number of the next draw."""
+        seed, _, _, draws = self._stream
+        return seed, int(repr(draws)[len("count(") : -1])  # the only way to look at what comes next
 
     def __repr__(self) -> str:
-        return f"<Generator seed={self._seed} draw={self._draw}>"
+        return "<Generator seed={} draw={}>".format(*self._state())
 
     @property
     def device(self) -> str:
@@ -66,7 +69,7 @@ class Generator:
 
     def initial_seed(self) -> int:
         """The seed that the generator was last started from."""
-        return self._seed
+        return self._stream[0]
 
     def get_state(self) -> Tensor:
         """The seed and the number of the next draw: a uint8 Tensor of 16 bytes."""
@@ -74,9 +77,7 @@ class Generator:
 
         from fastnn.tensor import from_numpy
 
-        with self._lock:
-            seed, draw = self._seed, self._draw
-        return from_numpy(np.array([seed, draw], "<u8").view(np.uint8))
+        return from_numpy(np.array(self._state(), "<u8").view(np.uint8))
 
     def set_state(self, state: Any) -> None:
         """Go on from a state that `get_state` gave."""
@@ -94,11 +95,7 @@ class Generator:
 
     def clone(self) -> Generator:
         """Another generator in the same state."""
-        made = Generator()
-        with self._lock:
-            seed, draw = self._seed, self._draw
-        made._set(seed, draw)
-        return made
+        return _restored(*self._state())
 
     clone_state = clone
     graphsafe_get_state = clone
@@ -108,18 +105,15 @@ class Generator:
         self.set_state(other.get_state())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (self._seed, self._draw)
+        return _restored, self._state()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Generator:
         return self.clone()
 
     def cells(self) -> tuple[float, float, float]:
         """The next draw, which is taken: the halves of the seed and the draw's number, as ops take them."""
-        with self._lock:
-            draw = self._draw
-            self._draw = draw + 1
-            low, high = self._halves
-        return low, high, float(draw)
+        _, low, high, draws = self._stream
+        return low, high, float(next(draws))
 
     def numpy(self) -> np.random.Generator:
         """A NumPy generator that starts from the next draw, which is taken."""
@@ -129,6 +123,14 @@ class Generator:
         return np.random.Generator(np.random.Philox(key=int(low) | int(high) << 32, counter=[0, 0, 0, int(draw)]))
 
     __call__ = numpy
+
+    def uniform(self, low: float = 0.0, high: float = 1.0, size: Any = None) -> Any:
+        """As NumPy's generators: numbers from [low, high), in an array of a shape."""
+        return self.numpy().uniform(low, high, size)
+
+    def normal(self, loc: float = 0.0, scale: float = 1.0, size: Any = None) -> Any:
+        """As NumPy's generators: normal numbers with a mean and a standard deviation, in an array of a shape."""
+        return self.numpy().normal(loc, scale, size)
 
 
 def _restored(seed: int, draw: int) -> Generator:

@@ -109,6 +109,10 @@ def test_numpy_generators_are_reproducible_and_differ():
     assert not np.array_equal(first, second)
     fastnn.manual_seed(11)
     np.testing.assert_array_equal(default_generator().standard_normal(4), first)
+    own = Generator().manual_seed(3)
+    expected = own.clone().numpy().uniform(2, 3, 5)
+    np.testing.assert_array_equal(own.uniform(2, 3, size=5), expected)
+    assert own.normal(100, 1, size=(2, 3)).mean() > 90
 
 
 def test_no_draw_is_handed_out_twice_to_threads():

@@ -32,8 +32,8 @@ class Home(NamedTuple):
 HOMES: dict[str, Home] = {
     "creation": Home(
         functions="BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor "
-        "ShortTensor arange asarray empty empty_like empty_permuted empty_strided eye full full_like linspace logspace "
-        "meshgrid ones ones_like scalar_tensor tril_indices triu_indices zeros zeros_like",
+        "ShortTensor asarray empty empty_like empty_permuted empty_strided full full_like ones ones_like "
+        "scalar_tensor zeros zeros_like",
         methods="new_empty new_empty_strided new_full new_ones new_tensor new_zeros",
     ),
     "dtypes": Home(
@@ -71,14 +71,20 @@ HOMES: dict[str, Home] = {
         "rsqrt sgn sigmoid sign sin sinc sinh sqrt square sub subtract tan tanh true_divide trunc xlogy",
     ),
     "methods": Home(methods="where"),
+    "filling": Home(
+        methods="bernoulli_ cauchy_ exponential_ geometric_ log_normal_ normal_ random_ uniform_",
+    ),
     "products": Home(
         functions="addbmm addmm addmv addr baddbmm bmm chain_matmul dot einsum ger inner matmul mm mv outer tensordot "
         "vdot",
     ),
+    "ranges": Home(
+        functions="arange eye linspace logspace meshgrid tril_indices triu_indices",
+    ),
     "sampling": Home(
         functions="Generator bernoulli default_generator get_rng_state initial_seed multinomial normal poisson rand "
         "rand_like randint randint_like randn randn_like randperm seed set_rng_state",
-        methods="bernoulli bernoulli_ cauchy_ exponential_ geometric_ log_normal_ multinomial normal_ random_ uniform_",
+        methods="bernoulli multinomial",
     ),
 }
 

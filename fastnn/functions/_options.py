@@ -38,6 +38,16 @@ def size_argument(name: str, size: tuple[Any, ...], given: Any = None) -> tuple[
     return shape_argument(f"{name}: size", size, 0)
 
 
+def plain_size(size: tuple[Any, ...]) -> tuple[int, ...] | None:
+    """A shape that comes as ints or a tuple of them; None where it needs to be looked at closer."""
+    if len(size) == 1 and type(size[0]) is tuple:
+        size = size[0]
+    for extent in size:
+        if type(extent) is not int or extent < 0:
+            return None
+    return size
+
+
 def like(array: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
     """Uninitialised memory for an array of the same shape, with its axes in the same order."""
     if array.flags.c_contiguous:

@@ -389,14 +389,6 @@ def angle(input: Any, *, out: Any = None) -> Any:
     return promoted(lambda x, y: np.asarray(np.where(np.isnan(x), x, y), x.dtype), x, turned, out=out)
 
 
-def is_nonzero(input: Any) -> bool:
-    """Whether the only element is not 0."""
-    array = array_of(input)
-    if array.size != 1:
-        raise ValueError(f"is_nonzero: input must have exactly one element, got shape {array.shape}")
-    return bool(array.reshape(()) != 0)
-
-
 __all__ = [
     "abs",
     "absolute",
@@ -450,7 +442,6 @@ __all__ = [
     "gcd",
     "heaviside",
     "hypot",
-    "is_nonzero",
     "lcm",
     "ldexp",
     "lerp",
