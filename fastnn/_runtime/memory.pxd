@@ -10,3 +10,4 @@ cdef class Block:
 
 cdef Block allocate(size_t nbytes)
 cdef cnp.ndarray new_array(int ndim, cnp.npy_intp* shape, cnp.npy_intp* strides, int typenum, size_t nbytes)
+cdef int own(cnp.ndarray array) except -1

@@ -7,7 +7,7 @@ array or view that refers to it is gone, never earlier.
 
 cimport cython
 cimport numpy as cnp
-from cpython.ref cimport Py_INCREF, PyObject
+from cpython.ref cimport Py_INCREF, Py_REFCNT, PyObject
 
 cnp.import_array()
 
@@ -32,6 +32,10 @@ cdef extern from "numpy/arrayobject.h":
         int flags, PyObject* obj
     )
     int PyArray_SetBaseObject(cnp.ndarray arr, object obj) except -1
+    PyObject* PyArray_BASE(cnp.ndarray arr)
+
+cdef extern from "ownership.h" namespace "fastnn":
+    bint take_over(cnp.ndarray array, Piece& piece) except False
 
 
 def _most_bytes():
@@ -76,6 +80,16 @@ cdef cnp.ndarray new_array(int ndim, cnp.npy_intp* shape, cnp.npy_intp* strides,
     Py_INCREF(block)    # likewise
     PyArray_SetBaseObject(array, block)
     return array
+
+
+cdef int own(cnp.ndarray array) except -1:
+    """Let an array that alone holds its block own its memory, as NumPy's own results do; leave others as they are."""
+    cdef PyObject* base = PyArray_BASE(array)
+    if base == NULL or type(<object>base) is not Block or Py_REFCNT(<object>base) != 1:
+        return 0
+    if (<Block>base).piece.address == cnp.PyArray_DATA(array):
+        take_over(array, (<Block>base).piece)
+    return 0
 
 
 def empty(shape, dtype="float32"):

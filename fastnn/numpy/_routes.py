@@ -1,0 +1,25 @@
+"""Functions whose arguments need reading before an op can serve them; NotImplemented leaves a call to NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn import ops
+
+
+def einsum(equation: Any, *operands: Any, optimize: Any = False) -> Any:
+    """`numpy.einsum` of text and two or more arrays; of one array it may be a view, which is NumPy's."""
+    if type(equation) is not str or len(operands) < 2 or not all(type(x) is np.ndarray for x in operands):
+        return NotImplemented
+    result = ops.einsum(equation, *operands)
+    # NumPy's two ways of computing differ in this
+    return result if result.ndim or optimize is not False else result[()]
+
+
+def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
+    """`numpy.tensordot` of arrays."""
+    if type(a) is not np.ndarray or type(b) is not np.ndarray:
+        return NotImplemented
+    return ops.tensordot(a, b, axes)
