@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastnn.errors import ShapeError
+from fastnn.functions.norms import matrix_norm, norm, vector_norm
 from fastnn.functions.products import chain, matmul
 
 
@@ -30,4 +31,4 @@ def multi_dot(tensors: Sequence[Any], *, out: Any = None) -> Any:
     return chain("multi_dot", tensors, vectors=True, out=out)
 
 
-__all__ = ["matmul", "multi_dot"]
+__all__ = ["matmul", "matrix_norm", "multi_dot", "norm", "vector_norm"]

@@ -467,30 +467,6 @@ class Tensor(TensorBase, ProductMethods):
         """``max(self, 0)``."""
         return ops.relu(self)
 
-    def softmax(self, dim: int) -> Tensor:
-        """Softmax along `dim`."""
-        return ops.softmax(self, axis=dim)
-
-    def log_softmax(self, dim: int) -> Tensor:
-        """Logarithm of the softmax along `dim`."""
-        return ops.log_softmax(self, axis=dim)
-
-    def sum(self, dim: Any = None, keepdim: bool = False) -> Tensor:
-        """Sum over all axes, or over `dim` (an int or several)."""
-        return ops.sum(self, axis=views.dim_argument(dim), keepdims=keepdim)
-
-    def mean(self, dim: Any = None, keepdim: bool = False) -> Tensor:
-        """Mean over all axes, or over `dim` (an int or several)."""
-        if self.dtype.kind != "f":
-            raise DTypeError(f"mean: the dtype must be a floating one, got {self.dtype}")
-        return ops.mean(self, axis=views.dim_argument(dim), keepdims=keepdim)
-
-    def argmax(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
-        """Index of the largest element, over all or along `dim`; the first where several are equal."""
-        if dim is not None:
-            views.axis_argument("argmax", dim, self.ndim)
-        return from_numpy(np.asarray(np.argmax(self.array, axis=dim, keepdims=keepdim)))
-
     def relu_(self) -> Tensor:
         """Set negative elements to 0, in place."""
         return self._map_("relu")

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from fastnn._kernels import activations
 from fastnn._kernels import functions as f
+from fastnn._kernels import reduction_gradients as r
 from fastnn._kernels.control import Code, Words, smaller, traced
 from fastnn._kernels.jit import kernel
 from fastnn._kernels.mathematics import comparison as c
@@ -231,6 +232,16 @@ TABLE: dict[str, Row] = {
     "less_equal": Row(2, lambda x, y: x.compare("<=", y), "bool"),
     "greater": Row(2, lambda x, y: x.compare(">", y), "bool"),
     "greater_equal": Row(2, lambda x, y: x.compare(">=", y), "bool"),
+    # Gradients of reductions. y is the reduced result, dy its gradient (per result), spread over the elements.
+    "deviation_backward": Row(3, lambda dy, x, mean: dy * (x - mean)),
+    "std_scale": Row(2, lambda dy, y: select(y.compare("==", 0.0), y * 0.0, dy / y)),
+    "prod_backward": Row(4, r.prod_backward),
+    "ties_backward": Row(3, r.ties_backward),
+    "norm1_backward": Row(2, lambda dy, x: dy * r.sign(x)),
+    "norm2_backward": Row(3, lambda dy, x, y: select(y.compare("==", 0.0), x.number(0.0), x * (dy / y))),
+    "norm_inf_backward": Row(3, r.norm_inf_backward),
+    "logsumexp": Row(2, lambda total, top: f.log(total) + r.finite_or_zero(top)),
+    "logsumexp_backward": Row(3, lambda dy, x, y: dy * f.exp(x - r.finite_or_zero(y))),
 }
 TABLE |= {name: Row(own.operands, own.expression, cells=own.cells) for name, own in activations.ROWS.items()}
 

@@ -1,27 +1,32 @@
-"""Sums over axes, in an order that depends on the summed length and on whether the last axis is summed, nothing else.
+"""Reductions over axes, in an order that depends on the reduced length and on whether the last axis is reduced.
 
-A. Order. The summed elements form one sequence, in C order of the summed axes as the caller sees them (not as they
-   lie in memory). `rows` serves sums that include the last axis: the sequence is cut into blocks of 1,024 elements, a
-   block is summed in 64 lanes (element e in lane e mod 64), and the lanes are added by halves. `columns` serves the
-   others: blocks of 32 elements in 4 lanes. Block sums are added pairwise, as the carries of a binary counter.
-B. Splitting. A long sum is cut into segments of a power of two of blocks; a second phase (`columns` with blocks of
-   one) adds the segments' sums pairwise. The tree of additions, hence every bit, is the one of the uncut sum.
-C. Error: at most (h + ceil(log2(blocks))) u sum|x| to first order, h = 16 + 6 additions for `rows`, 8 + 2 for
-   `columns`; u = 2**-24 or 2**-53.
-D. Strides may be any. What does not lie side by side is gathered into scratch first.
+A. A `Fold` says what is done: a term of each element, how two partial results combine, the neutral start. The result
+   of an output is divided by `divisor` (the length for a mean, 1 for a sum) and, if `finish` is "root", its square
+   root is taken. A fold that is `centered` takes the output's own number beside each element (a mean, a maximum).
+B. Order. The reduced elements form one sequence, in C order of the reduced axes as the caller sees them (not as they
+   lie in memory). `rows` serves reductions that include the last axis: the sequence is cut into blocks of 1,024
+   elements, a block runs in 64 lanes (element e in lane e mod 64; 32 of float64), and the lanes are combined by halves.
+   `columns` serves the others: blocks of 32 elements, which are four runs of 8 combined pairwise, one run after the
+   other; what is left of a block after its last whole run follows one by one. Blocks are combined pairwise, as the
+   carries of a binary counter.
+C. Splitting. A long sequence is cut into segments of a power of two of blocks; a second phase (`columns` with blocks
+   of one) combines the segments pairwise. The tree of combinations, hence every bit, is the one of the uncut sequence.
+D. Error of a sum: at most (h + ceil(log2(blocks))) u sum|x| to first order, h = 16 + 6 additions for `rows`, at most
+   3 + 10 for `columns`; u = 2**-24 or 2**-53.
+E. Strides may be any. What does not lie side by side is gathered into scratch first.
 
-The result is C-contiguous. It is divided by `divisor` (the length for a mean, 1 for a sum).
+The result is C-contiguous, and so is the array of centers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-from numba.core import cgutils
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from fastnn._kernels.control import Code, Local, Words, smaller, traced
+from fastnn._kernels.functions import exp
 from fastnn._kernels.jit import kernel
+from fastnn._kernels.reduction_gradients import finite_or_zero, same
 from fastnn._kernels.vector import (
     ELEMENTS,
     I64,
@@ -29,49 +34,149 @@ from fastnn._kernels.vector import (
     VECTOR_BYTES,
     Lanes,
     Value,
+    absolute,
     added,
     fold,
-    loop,
+    maximum,
     select,
+    sqrt,
     sweep_loop,
     vectors,
 )
 
 BLOCK = 1024  # elements a block in `rows`
 LEAF = 32  # rows a block in `columns`
-TILE = 512  # largest number of columns summed at once
+RUN = 8  # rows that are read side by side
+TILE = 1024  # largest number of columns reduced at once
 
-# Scratch: row addresses, a row of zeros, gathered elements, the counter's levels.
+# Scratch: row addresses, gathered elements, the counter's levels.
 ROWS = 0
-ZEROS = 1 << 12
 GATHERED = 1 << 14
-LEVELS = 1 << 18
+LEVELS = 1 << 19
+
+INF = float("inf")
+
+
+def multiplied(x: Value, y: Value) -> Value:
+    """The product."""
+    return x * y
+
+
+def minimum(x: Value, y: Value) -> Value:
+    """The smaller; NaN if either is."""
+    return select(y.compare("!=", y), y, select(x.compare(">", y), y, x))
+
+
+def _count(condition: Value, x: Value) -> Value:
+    return select(condition, x.number(1.0), x.number(0.0))
+
+
+class Fold(NamedTuple):
+    """What a reduction does.
+
+    Attributes
+    ----------
+    start : the neutral element of `combine`.
+    combine : of two partial results.
+    term : of an element, and of the center where there is one.
+    fill : an element whose term is neutral; it fills the lanes that a mask leaves out.
+    centered : whether each output has a center.
+    """
+
+    start: float
+    combine: Callable[[Value, Value], Value]
+    term: Callable[..., Value] = lambda x: x
+    fill: float = 0.0
+    centered: bool = False
+
+
+def _nonzero(x: Value) -> Value:
+    return select(x.compare("==", 0.0), x.number(1.0), x)
+
+
+FOLDS: dict[str, Fold] = {
+    "sum": Fold(0.0, added),
+    "squares": Fold(0.0, added, lambda x: x * x),
+    "deviations": Fold(0.0, added, lambda x, mean: (x - mean) * (x - mean), centered=True),
+    "magnitudes": Fold(0.0, added, absolute),
+    "nonzeros": Fold(0.0, added, lambda x: _count(x.compare("!=", 0.0), x)),
+    "zeros": Fold(0.0, added, lambda x: _count(x.compare("==", 0.0), x), 1.0),
+    "ties": Fold(0.0, added, lambda x, y: _count(same(x, y), x), centered=True),
+    "magnitude_ties": Fold(0.0, added, lambda x, y: _count(same(absolute(x), y), x), centered=True),
+    "exponentials": Fold(0.0, added, lambda x, top: exp(x - finite_or_zero(top)), centered=True),
+    "product": Fold(1.0, multiplied, fill=1.0),
+    "nonzero_product": Fold(1.0, multiplied, _nonzero, 1.0),
+    "max": Fold(-INF, maximum, fill=-INF),
+    "min": Fold(INF, minimum, fill=INF),
+    "max_magnitude": Fold(0.0, maximum, absolute),
+    "min_magnitude": Fold(INF, minimum, absolute, INF),
+}
+SUM = FOLDS["sum"]
 
 
 def offset(code: Code, args: Words, extents: Value, axes: Value, index: Value) -> Value:
     """Distance (elements) of the element `index`, in C order, of axes described at args[extents]: extents, strides."""
     result, rest = code.local(0), code.local(index)
-    with code.range(0, axes) as left:
-        axis = axes - 1 - left
-        # The outermost axis needs no division.
-        outermost = axis.compare("==", 0)
-        extent = select(outermost, code.number(1 << 62), args[extents + axis])
-        result.now = result.now + (rest.now % extent) * args[extents + axes + axis]
-        rest.now = rest.now // extent
+    with code.builder.if_else(axes.compare("==", 1).value) as (one, several):
+        with one:
+            # Divisions cost more than all else here.
+            result.now = index * args[extents + 1]
+        with several, code.range(0, axes) as left:
+            axis = axes - 1 - left
+            outermost = axis.compare("==", 0)
+            extent = select(outermost, code.number(1 << 62), args[extents + axis])
+            result.now = result.now + (rest.now % extent) * args[extents + axes + axis]
+            rest.now = rest.now // extent
     return result.now
 
 
-def total_of(lanes: Lanes, address: Value, length: Value) -> Value:
-    """The sum of at most a few thousand contiguous elements, in 64 lanes (32 of float64)."""
+def gather(
+    code: Code,
+    args: Words,
+    extents: Value,
+    axes: Value,
+    size: int,
+    start: Value,
+    count: Value,
+    source: Value,
+    to: Value,
+) -> None:
+    """Copy `count` elements, from number `start` on, of axes described at args[extents] side by side."""
+    inner, step = args[extents + axes - 1], args[extents + axes * 2 - 1]
+    at, left, target = code.local(start), code.local(count), code.local(to)
+    with code.while_(lambda: left.now.compare(">", 0)):
+        run = smaller(inner - at.now % inner, left.now)
+        place = source + offset(code, args, extents, axes, at.now) * size
+        code.move(size, target.now, size, place, step * size, run)
+        target.now = target.now + run * size
+        at.now = at.now + run
+        left.now = left.now - run
+
+
+def split(code: Code, index: Value, count: Value, total: Value) -> tuple[Value, Value]:
+    """Quotient and remainder of an index by a count; without a division where there are no more than `count` items."""
+    quotient, remainder = code.local(0), code.local(index)
+    with code.when(total.compare(">", count)):
+        quotient.now = index // count
+        remainder.now = index - quotient.now * count
+    return quotient.now, remainder.now
+
+
+def total_of(lanes: Lanes, address: Value, length: Value, what: Fold = SUM, center: Value | None = None) -> Value:
+    """The fold (by default the sum) of at most a few thousand contiguous elements, in 64 lanes (32 of float64)."""
 
     def term(lanes: Lanes, index: Any, mask: Any | None) -> Value:
-        return lanes.load(lanes.pointer(address.value, index), mask)
+        x = lanes.load(lanes.pointer(address.value, index), mask, what.fill)
+        if center is None:
+            return what.term(x)
+        made = what.term(x, center.splat(lanes.count))
+        return made if mask is None else select(Value(lanes.builder, mask), made, what.start)
 
-    return fold(lanes, length.value, 0.0, added, term)
+    return fold(lanes, length.value, what.start, what.combine, term)
 
 
 def pairwise(code: Code, blocks: Local, top: Local, merge: Any) -> None:
-    """After block sum number `blocks` was put on the counter's level `top`: carry, by ``merge(level)``."""
+    """After the result of block number `blocks` was put on the counter's level `top`: carry, by ``merge(level)``."""
     carry = code.local(blocks.now)
     with code.while_(lambda: (carry.now & 1).compare("==", 1)):
         top.now = top.now - 1
@@ -82,22 +187,24 @@ def pairwise(code: Code, blocks: Local, top: Local, merge: Any) -> None:
 
 
 def collapse(code: Code, top: Local, merge: Any) -> None:
-    """Add what is left on the counter's levels, the smallest first, onto level 0."""
+    """Combine what is left on the counter's levels, the smallest first, onto level 0."""
     with code.while_(lambda: top.now.compare(">", 1)):
         top.now = top.now - 1
         merge(top.now - 1)
 
 
 def segments(length: Value, segment: Value) -> Value:
-    """How many segments a sum has: at least one."""
-    return select(length.compare(">", 0), (length + segment - 1) // segment, length + 1)
+    """How many segments a sequence has: at least one."""
+    return select(length.compare(">", segment), (length + segment - 1) // segment, length * 0 + 1)
 
 
 class Levels:
     """Scalars on the levels of the counter."""
 
-    def __init__(self, code: Code, dtype: str, address: Value) -> None:
-        self.code, self.lanes, self.address = code, Lanes(code.builder, dtype), address
+    def __init__(
+        self, code: Code, dtype: str, address: Value, combine: Callable[[Value, Value], Value] = added
+    ) -> None:
+        self.code, self.lanes, self.address, self.combine = code, Lanes(code.builder, dtype), address, combine
 
     def place(self, level: Value) -> Any:
         """Pointer to a level."""
@@ -112,8 +219,8 @@ class Levels:
         self.code.builder.store(value.value, self.place(level))
 
     def merge(self, level: Value) -> None:
-        """Add the next level's number onto a level."""
-        self.put(level, self.get(level) + self.get(level + 1))
+        """Combine a level's number with the next one's."""
+        self.put(level, self.combine(self.get(level), self.get(level + 1)))
 
 
 def converted(integer: Value, dtype: str) -> Value:
@@ -121,112 +228,133 @@ def converted(integer: Value, dtype: str) -> Value:
     return Value(integer.builder, integer.builder.sitofp(integer.value, ELEMENTS[dtype]))
 
 
-@kernel
-def rows(dtype: str) -> Any:
-    """Sums that include the last axis.
+def number_of(bits: Value, dtype: str) -> Value:
+    """A float64's bits as a number of the dtype."""
+    builder = bits.builder
+    value = builder.bitcast(bits.value, ELEMENTS["float64"])
+    return Value(builder, builder.fptrunc(value, ELEMENTS["float32"]) if dtype == "float32" else value)
 
-    args: result (segments, outputs), x, outputs, divisor, summed length, elements a segment, sums a chunk, number of
-    kept axes, number of summed axes; extents of the kept axes, their strides; extents of the summed axes, their
-    strides. There is at least one summed axis.
+
+def finished(finish: str) -> Callable[[Value, Value], Value]:
+    """What is done with an output in the end, of the combined result and the divisor."""
+    return (lambda total, divisor: sqrt(total / divisor)) if finish == "root" else (lambda total, d: total / d)
+
+
+@kernel
+def rows(dtype: str, fold: str, finish: str) -> Any:
+    """Reductions that include the last axis.
+
+    args: result (segments, outputs), x, centers (or 0), outputs, the bits of the divisor as a float64, reduced length,
+    elements a segment, results a chunk, number of kept axes, number of reduced axes; extents of the kept axes, their
+    strides; extents of the reduced axes, their strides. There is at least one reduced axis.
     """
-    size = ITEMSIZES[dtype]
+    size, what, end = ITEMSIZES[dtype], FOLDS[fold], finished(finish)
 
     def emit(code: Code, args: Words, first: Value, last: Value, scratch: Value) -> None:
         lanes = Lanes(code.builder, dtype)
-        levels = Levels(code, dtype, scratch + LEVELS)
-        outputs, length, segment, group = (args[k] for k in (2, 4, 5, 6))
-        kept, summed = args[7], args[8]
-        own = code.number(9)
-        extents = kept * 2 + 9
+        levels = Levels(code, dtype, scratch + LEVELS, what.combine)
+        outputs, length, segment, group = (args[k] for k in (3, 5, 6, 7))
+        kept, summed = args[8], args[9]
+        own = code.number(10)
+        extents = kept * 2 + 10
         inner = args[extents + summed - 1]
         step = args[extents + summed * 2 - 1]
         items = outputs * segments(length, segment)
-        divisor = converted(args[3], dtype)
-
-        def gather(start: Value, count: Value, source: Value) -> None:
-            """Copy `count` elements of the summed sequence side by side."""
-            at, left, target = code.local(start), code.local(count), code.local(scratch + GATHERED)
-            with code.while_(lambda: left.now.compare(">", 0)):
-                run = smaller(inner - at.now % inner, left.now)
-                place = source + offset(code, args, extents, summed, at.now) * size
-                code.move(size, target.now, size, place, step * size, run)
-                target.now = target.now + run * size
-                at.now = at.now + run
-                left.now = left.now - run
+        divisor = number_of(args[4], dtype)
 
         with code.range(first * group, smaller(items, last * group)) as item:
-            part = item // outputs
-            source = args[1] + offset(code, args, own, kept, item % outputs) * size
+            part, output = split(code, item, outputs, items)
+            source = args[1] + offset(code, args, own, kept, output) * size
+            center = None
+            if what.centered:
+                pointer = lanes.pointer(args[2].value, output.value)
+                center = Value(code.builder, code.builder.load(pointer))
             start = code.local(part * segment)
             stop = smaller(length, start.now + segment)
             top, blocks = code.local(0), code.local(0)
             more = code.local(1)
             with code.while_(lambda: more.now.compare("!=", 0)):
                 block = smaller(stop - start.now, BLOCK)
-                ends = code.local(block)
-                with code.when(block.compare(">", 0)):
-                    ends.now = start.now % inner + block
-                direct = step.compare("==", 1) & ends.now.compare("<=", inner)
-                place = code.local(scratch + GATHERED)
-                with code.builder.if_else(direct.value) as (here, moved):
-                    with here:
-                        place.now = source + offset(code, args, extents, summed, start.now) * size
-                    with moved:
-                        gather(start.now, block, source)
-                levels.put(top.now, total_of(lanes, place.now, block))
+                place = code.local(source + start.now * step * size)
+                direct = code.local(select(step.compare("==", 1), code.number(1), code.number(0)))
+                with code.when(summed.compare(">", 1) & block.compare(">", 0)):
+                    fits = (start.now % inner + block).compare("<=", inner)
+                    direct.now = select(fits, direct.now, code.number(0))
+                    place.now = source + offset(code, args, extents, summed, start.now) * size
+                with code.when(direct.now.compare("==", 0)):
+                    gather(code, args, extents, summed, size, start.now, block, source, scratch + GATHERED)
+                    place.now = scratch + GATHERED
+                levels.put(top.now, total_of(lanes, place.now, block, what, center))
                 pairwise(code, blocks, top, levels.merge)
                 start.now = start.now + block
                 more.now = select(start.now.compare("<", stop), code.number(1), code.number(0))
             collapse(code, top, levels.merge)
-            value = levels.get(code.number(0)) / divisor
+            value = end(levels.get(code.number(0)), divisor)
             code.builder.store(value.value, lanes.pointer(args[0].value, item.value))
 
     return traced(emit)
 
 
-def leaf_sum(code: Code, dtype: str, table: Words, rows: Value, target: Value, width: Value) -> None:
-    """Add `rows` rows (a multiple of 4) whose addresses stand in a table, in 4 lanes a column."""
-    builder, ways = code.builder, 4
+def leaf(
+    code: Code, dtype: str, what: Fold, table: Words, rows: Value, target: Value, width: Value, center: Value | None
+) -> None:
+    """Reduce at most `LEAF` rows whose addresses stand in a table, column by column."""
+    builder = code.builder
 
-    def body(index: Any, mask: Any | None, count: int) -> None:
-        lanes = Lanes(builder, dtype, count)
-        sums = [cgutils.alloca_once(builder, lanes.kind) for _ in range(ways)]
-        for s in sums:
-            builder.store(lanes.zero().value, s)
-        with loop(builder, I64(0), rows.value, ways) as row:
-            for way, s in enumerate(sums):
-                address = table[Value(builder, row) + way].value
-                x = lanes.load(lanes.pointer(address, index), mask)
-                builder.store((Value(builder, builder.load(s)) + x).value, s)
-        a, b, c, d = (Value(builder, builder.load(s)) for s in sums)
-        lanes.store((a + b) + (c + d), lanes.pointer(target.value, index), mask)
+    def sweep(first: Value, count: int, fresh: bool) -> None:
+        """Combine `count` rows from row `first` on, and put them on what is there unless it is `fresh`."""
+        addresses = [table[first + k].value for k in range(count)]
 
-    vectors(builder, width.value, VECTOR_BYTES // ITEMSIZES[dtype], body)
+        def body(index: Any, mask: Any | None, width: int) -> None:
+            lanes = Lanes(builder, dtype, width)
+            given = [] if center is None else [lanes.load(lanes.pointer(center.value, index), mask)]
+            parts = [what.term(lanes.load(lanes.pointer(a, index), mask), *given) for a in addresses]
+            while len(parts) > 1:
+                parts = [what.combine(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+            place = lanes.pointer(target.value, index)
+            lanes.store(parts[0] if fresh else what.combine(lanes.load(place, mask), parts[0]), place, mask)
+
+        vectors(builder, width.value, VECTOR_BYTES // ITEMSIZES[dtype], body)
+
+    done = code.local(0)
+    with code.builder.if_else(rows.compare(">=", RUN).value) as (whole, short):
+        with whole:
+            sweep(done.now, RUN, True)
+            done.now = done.now + RUN
+        with short:
+            start = Value(builder, ELEMENTS[dtype](what.start))
+            sweep_loop(builder, lambda value: value, [dtype], 1, [target.value, I64(1)], [start], width.value)
+    with code.while_(lambda: (done.now + RUN).compare("<=", rows)):
+        sweep(done.now, RUN, False)
+        done.now = done.now + RUN
+    with code.while_(lambda: done.now.compare("<", rows)):
+        sweep(done.now, 1, False)
+        done.now = done.now + 1
 
 
 @kernel
-def columns(dtype: str) -> Any:
-    """Sums that keep the last axis.
+def columns(dtype: str, fold: str, finish: str) -> Any:
+    """Reductions that keep the last axis.
 
-    args: result (segments, outer, columns), x, outer, divisor, summed length, rows a segment, columns a tile, rows a
-    block (32, or 1 to add the sums of segments), tiles a chunk, number of outer kept axes, number of summed axes,
-    columns, the columns' stride; extents of the outer kept axes, their strides; extents of the summed axes, their
-    strides.
+    args: result (segments, outer, columns), x, centers (or 0), outer, the bits of the divisor as a float64, reduced
+    length, rows a segment, columns a tile, rows a block (32, or 1 to combine segments), tiles a chunk, number of outer
+    kept axes, number of reduced axes, columns, the columns' stride; extents of the outer kept axes, their strides;
+    extents of the reduced axes, their strides.
     """
-    size = ITEMSIZES[dtype]
+    size, what, end = ITEMSIZES[dtype], FOLDS[fold], finished(finish)
     row_bytes = TILE * size
 
     def emit(code: Code, args: Words, first: Value, last: Value, scratch: Value) -> None:
         builder = code.builder
         table = code.words(scratch + ROWS)
-        outer, length, segment, tile, leaf, group = (args[k] for k in (2, 4, 5, 6, 7, 8))
-        kept, summed, width, step = (args[k] for k in (9, 10, 11, 12))
-        own = code.number(13)
-        extents = kept * 2 + 13
+        outer, length, segment, tile, block_rows, group = (args[k] for k in (3, 5, 6, 7, 8, 9))
+        kept, summed, width, step = (args[k] for k in (10, 11, 12, 13))
+        own = code.number(14)
+        extents = kept * 2 + 14
         tiles = (width + tile - 1) // tile
         items = outer * tiles * segments(length, segment)
         one = I64(1)
-        divisor = converted(args[3], dtype)
+        divisor = number_of(args[4], dtype)
 
         def write(
             target: Value, expression: Any, sources: Sequence[Value], given: Sequence[Value], wide: Value
@@ -234,31 +362,23 @@ def columns(dtype: str) -> Any:
             entry = [v.value for v in (target, *sources)] + [one] * (len(sources) + 1)
             sweep_loop(builder, expression, [dtype] * (len(sources) + 1), 1, entry, given, wide.value)
 
-        sweep_loop(
-            builder,
-            lambda zero: zero,
-            [dtype],
-            1,
-            [(scratch + ZEROS).value, one],
-            [Value(builder, ELEMENTS[dtype](0.0))],
-            tile.value,
-        )
         with code.range(first * group, smaller(items, last * group)) as item:
-            column = (item % tiles) * tile
-            mine = item // tiles
-            part = mine // outer
+            mine, tile_number = split(code, item, tiles, items)
+            column = tile_number * tile
+            part, output = split(code, mine, outer, items)
             wide = smaller(width - column, tile)
-            source = args[1] + (offset(code, args, own, kept, mine % outer) + column * step) * size
+            source = args[1] + (offset(code, args, own, kept, output) + column * step) * size
+            center = args[2] + (output * width + column) * size if what.centered else None
             start = code.local(part * segment)
             stop = smaller(length, start.now + segment)
             top, blocks, more = code.local(0), code.local(0), code.local(1)
 
             def merge(level: Value, wide: Value = wide) -> None:
                 place = scratch + LEVELS + level * row_bytes
-                write(place, added, [place, place + row_bytes], [], wide)
+                write(place, what.combine, [place, place + row_bytes], [], wide)
 
             with code.while_(lambda: more.now.compare("!=", 0)):
-                block = smaller(stop - start.now, leaf)
+                block = smaller(stop - start.now, block_rows)
                 with code.range(0, block) as r:
                     place = code.local(source + offset(code, args, extents, summed, start.now + r) * size)
                     with code.when(step.compare("!=", 1)):
@@ -266,14 +386,12 @@ def columns(dtype: str) -> Any:
                         code.move(size, aside, size, place.now, step * size, wide)
                         place.now = aside
                     table[r] = place.now
-                for extra in range(3):
-                    table[block + extra] = scratch + ZEROS
-                leaf_sum(code, dtype, table, (block + 3) & -4, scratch + LEVELS + top.now * row_bytes, wide)
+                leaf(code, dtype, what, table, block, scratch + LEVELS + top.now * row_bytes, wide, center)
                 pairwise(code, blocks, top, merge)
                 start.now = start.now + block
                 more.now = select(start.now.compare("<", stop), code.number(1), code.number(0))
             collapse(code, top, merge)
             target = args[0] + (mine * width + column) * size
-            write(target, lambda x, d: x / d, [scratch + LEVELS], [divisor], wide)
+            write(target, end, [scratch + LEVELS], [divisor], wide)
 
     return traced(emit)

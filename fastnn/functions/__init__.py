@@ -86,6 +86,25 @@ HOMES: dict[str, Home] = {
         "rand_like randint randint_like randn randn_like randperm seed set_rng_state",
         methods="bernoulli multinomial",
     ),
+    "counting": Home(
+        functions="bincount bucketize histc searchsorted unique unique_consecutive",
+        methods="bincount histc unique unique_consecutive",
+    ),
+    "reductions": Home(
+        functions="all amax amin aminmax any argmax argmin corrcoef count_nonzero cov dist logsumexp max mean min "
+        "nanmean nansum norm prod renorm std std_mean sum var var_mean",
+        methods="all amax amin aminmax any argmax argmin corrcoef count_nonzero cov dist logsumexp max mean min "
+        "nanmean nansum norm prod renorm std sum var",
+    ),
+    "scans": Home(
+        functions="cummax cummin cumprod cumsum cumulative_trapezoid diff logcumsumexp trapezoid trapz",
+        methods="cummax cummin cumprod cumsum diff logcumsumexp",
+    ),
+    "softmax": Home(functions="log_softmax softmax", methods="log_softmax softmax"),
+    "sorting": Home(
+        functions="argsort kthvalue median mode msort nanmedian nanquantile quantile sort topk",
+        methods="argsort kthvalue median mode msort nanmedian nanquantile quantile sort topk",
+    ),
 }
 
 FUNCTIONS = {name: module for module, home in HOMES.items() for name in home.functions.split()}

@@ -43,6 +43,11 @@ HOMES: dict[str, str] = {
     "question": "isfinite isinf isnan isneginf isposinf logical_and logical_not logical_or logical_xor signbit",
     "gates": "glu logsigmoid mish softplus softsign tanhshrink",
     "rectifiers": "celu elu hardshrink hardsigmoid hardswish hardtanh leaky_relu prelu relu6 selu softshrink threshold",
+    "extremes": "argmax argmin max_at min_at",
+    "folds": "logsumexp max min norm prod",
+    "moments": "std var",
+    "scan": "cummax cummin cumprod cumsum logcumsumexp",
+    "sorting": "argsort sort_at top_at",
 }
 
 _LAZY = {name: module for module, names in HOMES.items() for name in names.split()}

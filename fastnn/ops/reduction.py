@@ -3,30 +3,83 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn.errors import ShapeError
 from fastnn.ops.elementwise import apply
-from fastnn.ops.lowering import Array, Lowering, join_axes, reads, writes
+from fastnn.ops.lowering import Array, Lowering, Operand, join_axes, reads, writes
 from fastnn.ops.op import Op, Saved, Shape
 
-# See fastnn._kernels.reduction. A segment has a power of two of blocks, so that cutting a sum changes no bit of it.
-BLOCK = 1024  # elements a block where the last axis is summed
+# See fastnn._kernels.reduction. A segment has a power of two of blocks, so that cutting a sequence changes no bit.
+BLOCK = 1024  # elements a block where the last axis is reduced
 LEAF = 32  # rows a block where it is not
-TILE = 512  # most columns summed at once
-SEGMENT = 1 << 16  # elements from which a sum is cut
+TILE = 1024  # most columns reduced at once
+SEGMENT = 1 << 16  # elements from which a sequence is cut
 CHUNK_NS = 10_000
-COST = 0.08  # nanoseconds an element of float32
+# Nanoseconds an element of float32, by fold.
+COST = 0.08
+COSTS = {"exponentials": 0.4}
+# What combines the results of segments, where it is not the fold itself.
+REST = {
+    "nonzero_product": "product",
+    "product": "product",
+    "max": "max",
+    "min": "min",
+    "max_magnitude": "max",
+    "min_magnitude": "min",
+}
 
 
-def sum_axes(low: Lowering, x: Array, axes: Sequence[int], out: Array, divisor: int = 1) -> Array:
-    """Append the phases that sum `x` over `axes` and divide by `divisor`.
+class Plan(NamedTuple):
+    """What the phases of a reduction do: see `fastnn._kernels.reduction`.
 
-    `out` is C-contiguous with as many elements as the kept axes have; its shape may keep summed axes as 1.
+    Attributes
+    ----------
+    fold : a row of its table. divisor, finish : what is done in the end. center : for a fold that has centers, an array
+    laid out as the result.
+    """
+
+    fold: str = "sum"
+    divisor: float = 1
+    finish: str = ""
+    center: Array | None = None
+
+    def part(self) -> Plan:
+        """For segments, before they are combined."""
+        return self._replace(divisor=1, finish="")
+
+    def rest(self) -> Plan:
+        """For what combines segments."""
+        return self._replace(fold=REST.get(self.fold, "sum"), center=None)
+
+    def operand(self) -> Operand | int:
+        """The centers among a phase's arguments."""
+        return 0 if self.center is None else reads(self.center)
+
+    def cost(self, x: Array) -> float:
+        """Nanoseconds an element."""
+        return COSTS.get(self.fold, COST) * x.itemsize / 4
+
+
+def bits(value: float) -> int:
+    """A float64's bits as an int64: how a number reaches a kernel's arguments."""
+    return int(struct.unpack("q", struct.pack("d", value))[0])
+
+
+def sum_axes(low: Lowering, x: Array, axes: Sequence[int], out: Array, divisor: float = 1) -> Array:
+    """Append the phases that sum `x` over `axes` and divide by `divisor`; see `reduce_axes`."""
+    return reduce_axes(low, x, axes, out, Plan(divisor=divisor))
+
+
+def reduce_axes(low: Lowering, x: Array, axes: Sequence[int], out: Array, plan: Plan) -> Array:
+    """Append the phases that reduce `x` over `axes`.
+
+    `out` is C-contiguous with as many elements as the kept axes have; its shape may keep reduced axes as 1.
     """
     if out.size == 0:
         return out
@@ -34,8 +87,8 @@ def sum_axes(low: Lowering, x: Array, axes: Sequence[int], out: Array, divisor: 
     length = math.prod(x.shape[a] for a in axes)
     last = max((a for a in range(x.ndim) if x.shape[a] > 1), default=-1)
     if last in kept:
-        return _columns(low, x, [a for a in kept if a < last], last, list(axes), length, out, divisor)
-    return _rows(low, x, kept, list(axes), length, out, divisor)
+        return _columns(low, x, [a for a in kept if a < last], last, list(axes), length, out, plan)
+    return _rows(low, x, kept, list(axes), length, out, plan)
 
 
 def _described(x: Array, axes: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -52,8 +105,8 @@ def _segment(length: int, block: int, wanted: int) -> int:
     return segment
 
 
-def _rows(low: Lowering, x: Array, kept: list[int], axes: list[int], length: int, out: Array, divisor: int) -> Array:
-    cost = COST * x.itemsize / 4
+def _rows(low: Lowering, x: Array, kept: list[int], axes: list[int], length: int, out: Array, plan: Plan) -> Array:
+    cost = plan.cost(x)
     own, own_strides = _described(x, kept)
     summed, strides = _described(x, axes)
     if not summed or not length:  # kernels divide by extents
@@ -64,6 +117,7 @@ def _rows(low: Lowering, x: Array, kept: list[int], axes: list[int], length: int
         segment = _segment(length, BLOCK, SEGMENT)
     segments = max(1, -(-length // segment))
     result = out if segments == 1 else low.temporary((segments, out.size), x.dtype)
+    mine = plan if segments == 1 else plan.part()
     items = segments * out.size
     each = min(segment, length) * cost + 15
     group = max(1, min(items, int(CHUNK_NS / each)), -(-items // 60_000))
@@ -72,7 +126,7 @@ def _rows(low: Lowering, x: Array, kept: list[int], axes: list[int], length: int
     low.phase(
         "reduction.rows",
         [
-            writes(result), reads(x), out.size, divisor if segments == 1 else 1, length, segment, group,
+            writes(result), reads(x), mine.operand(), out.size, bits(mine.divisor), length, segment, group,
             len(own), len(summed), *own, *own_strides, *summed, *strides,
         ],
         chunks=-(-items // group),
@@ -80,14 +134,16 @@ def _rows(low: Lowering, x: Array, kept: list[int], axes: list[int], length: int
         block=group,
         flops=x.size,
         dtype=x.dtype,
+        fold=mine.fold,
+        finish=mine.finish,
     )  # fmt: skip
-    return out if segments == 1 else _combine(low, result, out, divisor)
+    return out if segments == 1 else _combine(low, result, out, plan.rest())
 
 
 def _columns(
-    low: Lowering, x: Array, outer: list[int], column: int, axes: list[int], length: int, out: Array, divisor: int
+    low: Lowering, x: Array, outer: list[int], column: int, axes: list[int], length: int, out: Array, plan: Plan
 ) -> Array:
-    cost = COST * x.itemsize / 4
+    cost = plan.cost(x)
     own, own_strides = _described(x, outer)
     summed, strides = _described(x, axes)
     width = x.shape[column]
@@ -95,8 +151,6 @@ def _columns(
         summed, strides = (1,), (1,)
     cost += 1.0 if x.strides[column] != 1 else 0
     tile = min(width, TILE)
-    if width > TILE // 2 and length * TILE * cost > 2 * CHUNK_NS:
-        tile = TILE // 2
     count = out.size // width
     tiles = -(-width // tile) * count
     segment = length or 1
@@ -104,6 +158,7 @@ def _columns(
         segment = _segment(length, LEAF, SEGMENT // tile)
     segments = max(1, -(-length // segment))
     result = out if segments == 1 else low.temporary((segments, out.size), x.dtype)
+    mine = plan if segments == 1 else plan.part()
     items = segments * tiles
     each = min(segment, length) * (tile * cost + 1) + 30
     group = max(1, min(items, int(CHUNK_NS / each)), -(-items // 60_000))
@@ -112,29 +167,36 @@ def _columns(
     low.phase(
         "reduction.columns",
         [
-            writes(result), reads(x), count, divisor if segments == 1 else 1, length, segment, tile, LEAF, group,
+            writes(result), reads(x), mine.operand(), count, bits(mine.divisor), length, segment, tile, LEAF, group,
             len(own), len(summed), width, x.strides[column], *own, *own_strides, *summed, *strides,
         ],
         chunks=-(-items // group),
         work=items * each,
         flops=x.size,
         dtype=x.dtype,
+        fold=mine.fold,
+        finish=mine.finish,
     )  # fmt: skip
-    return out if segments == 1 else _combine(low, result, out, divisor)
+    return out if segments == 1 else _combine(low, result, out, plan.rest())
 
 
-def _combine(low: Lowering, parts: Array, out: Array, divisor: int) -> Array:
-    """Add the segments' sums pairwise."""
+def _combine(low: Lowering, parts: Array, out: Array, plan: Plan) -> Array:
+    """Combine the segments' results pairwise."""
     segments, size = parts.shape
     tile = min(size, TILE)
     tiles = -(-size // tile)
     low.phase(
         "reduction.columns",
-        [writes(out), reads(parts), 1, divisor, segments, segments, tile, 1, tiles, 0, 1, size, 1, segments, size],
+        [
+            writes(out), reads(parts), 0, 1, bits(plan.divisor), segments, segments, tile, 1, tiles,
+            0, 1, size, 1, segments, size,
+        ],
         work=segments * size * 2 + 30,
         flops=segments * size,
         dtype=parts.dtype,
-    )
+        fold=plan.fold,
+        finish=plan.finish,
+    )  # fmt: skip
     return out
 
 
@@ -177,15 +239,18 @@ def summed_axes(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
     return tuple(sorted(axes))
 
 
-def _normal(attributes: dict[str, Any]) -> dict[str, Any]:
+def normal_axes(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Attributes with `axis` None, an int or a tuple, and `keepdims` a bool; others as they are."""
     axis = attributes["axis"]
     if axis is not None and not isinstance(axis, (int, np.integer)):
         axes = tuple(axis) if np.iterable(axis) else (axis,)
         axis = tuple(int(a) if isinstance(a, np.integer) else a for a in axes)
-    return {"axis": int(axis) if isinstance(axis, np.integer) else axis, "keepdims": bool(attributes["keepdims"])}
+    axis = int(axis) if isinstance(axis, np.integer) else axis
+    return {**attributes, "axis": axis, "keepdims": bool(attributes["keepdims"])}
 
 
-def _shape(name: str, shapes: dict[str, Shape | None], attrs: dict[str, Any]) -> list[Shape]:
+def reduced_shape(name: str, shapes: dict[str, Shape | None], attrs: dict[str, Any]) -> list[Shape]:
+    """The shape rule of reductions of an input `x` over `axis`."""
     x = shapes["x"]
     assert x is not None
     axes = summed_axes(name, attrs["axis"], len(x))
@@ -207,14 +272,24 @@ def _mean(x: np.ndarray, *, axis: Any = None, keepdims: bool = False) -> np.ndar
     return np.asarray(np.true_divide(total, count))
 
 
-def _expanded(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+def expanded(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape with the reduced axes kept as 1."""
     return tuple(1 if a in axes else n for a, n in enumerate(shape))
+
+
+def spread(y: Array, shape: Shape, axes: Sequence[int], keepdims: bool) -> Array:
+    """A reduced array (or its gradient) beside the elements: the reduced axes kept as 1."""
+    strides = list(y.strides)
+    if not keepdims:
+        for axis in sorted(axes):
+            strides.insert(axis, 0)
+    return replace(y, shape=expanded(shape, tuple(axes)), strides=tuple(strides))
 
 
 def _sum_backward(ctx: Saved, dy: np.ndarray) -> np.ndarray:
     shape = ctx.shapes["x"]
     axes = summed_axes("sum", ctx.attrs["axis"], len(shape))
-    return np.broadcast_to(dy.reshape(_expanded(shape, axes)), shape).copy()
+    return np.broadcast_to(dy.reshape(expanded(shape, axes)), shape).copy()
 
 
 def _mean_backward(ctx: Saved, dy: np.ndarray) -> np.ndarray:
@@ -226,7 +301,7 @@ def _mean_backward(ctx: Saved, dy: np.ndarray) -> np.ndarray:
 def _lower(name: str) -> Any:
     def lower(low: Lowering, x: Array) -> Array:
         axes = summed_axes(name, low.attrs["axis"], x.ndim)
-        (shape,) = _shape(name, {"x": x.shape}, low.attrs)
+        (shape,) = reduced_shape(name, {"x": x.shape}, low.attrs)
         divisor = math.prod(x.shape[a] for a in axes) if name == "mean" else 1
         return sum_axes(low, x, axes, low.output(shape, x.dtype), divisor)
 
@@ -242,12 +317,7 @@ def _lower_backward(name: str) -> Any:
             # Sums of one element each, divided: the division happens before the spreading, as in torch.
             count = max(1, math.prod(shape[a] for a in axes))
             dy = sum_axes(low, dy, (), low.temporary(dy.shape, dy.dtype), count)
-        strides = list(dy.strides)
-        if not low.attrs["keepdims"]:
-            for axis in axes:
-                strides.insert(axis, 0)
-        spread = replace(dy, shape=_expanded(shape, axes), strides=tuple(strides))
-        return apply(low, "copy", low.output(shape, dy.dtype), spread)
+        return apply(low, "copy", low.output(shape, dy.dtype), spread(dy, shape, axes, low.attrs["keepdims"]))
 
     return lower
 
@@ -258,8 +328,8 @@ _BENCH: list[dict[str, Any]] = [{"x": (10,)}, {"x": (1024, 1024)}]
 sum = Op(
     name="sum",
     shapes="x:(...) -> y:(...)",
-    rule=_shape,
-    check=_normal,
+    rule=reduced_shape,
+    check=normal_axes,
     attributes={"axis": None, "keepdims": False},
     reference=(_sum, _sum_backward),
     lower=(_lower("sum"), _lower_backward("sum")),
@@ -269,8 +339,8 @@ sum = Op(
 mean = Op(
     name="mean",
     shapes="x:(...) -> y:(...)",
-    rule=_shape,
-    check=_normal,
+    rule=reduced_shape,
+    check=normal_axes,
     attributes={"axis": None, "keepdims": False},
     floating=True,
     reference=(_mean, _mean_backward),

@@ -22,8 +22,8 @@ TARGETS = {
 OTHERS = [
     *(("elementwise.map", {"dtype": "float32", "function": name}) for name in ("gelu", "log", "divide", "less")),
     *(("elementwise.map", {"dtype": "float64", "function": name}) for name in ("exp", "tanh", "gelu_backward")),
-    ("reduction.rows", {"dtype": "float32"}),
-    ("reduction.columns", {"dtype": "float64"}),
+    ("reduction.rows", {"dtype": "float32", "fold": "sum", "finish": ""}),
+    ("reduction.columns", {"dtype": "float64", "fold": "sum", "finish": ""}),
     ("softmax.forward", {"dtype": "float32", "log_result": True}),
     ("softmax.backward", {"dtype": "float64", "log_result": False}),
     ("softmax.loss_rows", {"dtype": "float64", "labels": "int64"}),

@@ -19,6 +19,11 @@ def as_tuple(value):
     return value if isinstance(value, tuple) else (value,)
 
 
+def floating(outputs):
+    """The outputs that have gradients."""
+    return tuple(y for y in as_tuple(outputs) if y.dtype.kind == "f")
+
+
 def assert_close(got, expected, dtype, what=""):
     got, expected = as_tuple(got), as_tuple(expected)
     assert len(got) == len(expected)
@@ -92,7 +97,7 @@ def test_gradients_agree_with_the_reference(op, case):
         for backend in ("kernels", "numpy"):
             with fastnn.use_backend(backend):
                 leaves = tensors(inputs, op)
-                outputs = as_tuple(op(*leaves, **attributes))
+                outputs = floating(op(*leaves, **attributes))
                 rng = np.random.default_rng(1)
                 weights = [fastnn.tensor(rng.standard_normal(y.shape).astype(y.dtype)) for y in outputs]
                 fastnn.autograd.backward(outputs, weights)
@@ -103,7 +108,7 @@ def test_gradients_agree_with_the_reference(op, case):
 @pytest.mark.parametrize(("op", "case"), DIFFERENTIABLE)
 def test_gradients_agree_with_finite_differences(op, case):
     inputs, attributes = sample(op, case, "float64")
-    assert gradcheck(lambda *xs: op(*xs, **attributes), tensors(inputs, op), samples=30)
+    assert gradcheck(lambda *xs: floating(op(*xs, **attributes)), tensors(inputs, op), samples=30)
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
@@ -117,6 +122,7 @@ def test_same_bits_for_any_number_of_threads(op):
                 outputs = as_tuple(op(*leaves, **attributes))
                 found = [y.array for y in outputs]
                 if op.reference[1] is not None:
+                    outputs = floating(outputs)
                     fastnn.autograd.backward(outputs, [fastnn.tensor(np.full(y.shape, 0.3, y.dtype)) for y in outputs])
                     found += [x.grad.array for x in leaves if x is not None and x.requires_grad]
                 results.append([f.tobytes() for f in found])
