@@ -240,8 +240,8 @@ TABLE: dict[str, Row] = {
     "norm1_backward": Row(2, lambda dy, x: dy * r.sign(x)),
     "norm2_backward": Row(3, lambda dy, x, y: select(y.compare("==", 0.0), x.number(0.0), x * (dy / y))),
     "norm_inf_backward": Row(3, r.norm_inf_backward),
-    "logsumexp": Row(2, lambda total, top: f.log(total) + r.finite_or_zero(top)),
-    "logsumexp_backward": Row(3, lambda dy, x, y: dy * f.exp(x - r.finite_or_zero(y))),
+    "logsumexp": Row(2, lambda total, top: logarithm.log(total) + r.finite_or_zero(top)),
+    "logsumexp_backward": Row(3, lambda dy, x, y: dy * exponential.exp(x - r.finite_or_zero(y))),
 }
 TABLE |= {name: Row(own.operands, own.expression, cells=own.cells) for name, own in activations.ROWS.items()}
 

@@ -10,9 +10,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from fastnn._kernels import functions as f
 from fastnn._kernels.control import Code, Words, traced
 from fastnn._kernels.jit import kernel
+from fastnn._kernels.mathematics.exponential import exp
+from fastnn._kernels.mathematics.logarithm import log
 from fastnn._kernels.optimizer import update
 from fastnn._kernels.vector import (
     ELEMENTS,
@@ -52,7 +53,7 @@ NORMS: dict[str, Norm] = {
     "most": Norm(lambda a, order: a, maximum, lambda s, order: s),
     "least": Norm(lambda a, order: a, minimum, lambda s, order: s, math.inf),
     "power": Norm(
-        lambda a, order: f.exp(order * f.log(a)), added, lambda s, order: f.exp(f.log(s) / order)
+        lambda a, order: exp(order * log(a)), added, lambda s, order: exp(log(s) / order)
     ),
 }  # fmt: skip
 

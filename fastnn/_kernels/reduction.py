@@ -24,8 +24,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from fastnn._kernels.control import Code, Local, Words, smaller, traced
-from fastnn._kernels.functions import exp
 from fastnn._kernels.jit import kernel
+from fastnn._kernels.mathematics.exponential import exp
 from fastnn._kernels.reduction_gradients import finite_or_zero, same
 from fastnn._kernels.vector import (
     ELEMENTS,

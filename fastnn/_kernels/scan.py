@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from fastnn._kernels.control import Code, Local, Words, traced
-from fastnn._kernels.functions import exp, log
 from fastnn._kernels.jit import kernel
 from fastnn._kernels.lines import Line, Lines
+from fastnn._kernels.mathematics.exponential import exp
+from fastnn._kernels.mathematics.logarithm import log
 from fastnn._kernels.vector import ELEMENTS, Value, absolute, select
 
 WAYS = 4

@@ -42,8 +42,7 @@ HOMES: dict[str, Home] = {
         methods="is_complex is_nonzero is_signed",
     ),
     "activation": Home(
-        functions="celu celu_ hardshrink log_softmax prelu relu relu_ rrelu rrelu_ selu selu_ softmax threshold "
-        "threshold_",
+        functions="celu celu_ hardshrink prelu relu relu_ rrelu rrelu_ selu selu_ threshold threshold_",
         methods="hardshrink prelu",
     ),
     "comparison": Home(

@@ -16,7 +16,6 @@ from fastnn import ops
 from fastnn._runtime.tensor import TensorBase
 from fastnn.errors import DTypeError
 from fastnn.functions.operands import (
-    array_of,
     given,
     integral,
     is_number,
