@@ -31,7 +31,7 @@ from fastnn.errors import DTypeError, GraphError, ShapeError
 from fastnn.tensor import Tensor, as_tensor, from_dlpack, from_numpy, tensor
 
 if TYPE_CHECKING:
-    from fastnn import data, linalg, nn, numpy, optim, random, special, testing
+    from fastnn import data, distributions, linalg, nn, numpy, optim, random, special, testing
     from fastnn.explanation import explain
     from fastnn.functions.products import (
         addbmm,
@@ -69,7 +69,7 @@ double = float64
 int = int32
 long = int64
 
-_LAZY = ("data", "linalg", "nn", "numpy", "optim", "random", "special", "testing")
+_LAZY = ("data", "distributions", "linalg", "nn", "numpy", "optim", "random", "special", "testing")
 # Not a module of the function's name: importing that one would put it in the function's place.
 _LAZY_FROM = {"explain": "fastnn.explanation"}
 
@@ -111,6 +111,7 @@ __all__ = [
     "bmm",
     "chain_matmul",
     "data",
+    "distributions",
     "dot",
     "einsum",
     "enable_grad",
