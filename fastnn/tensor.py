@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastnn import _default_dtype as default
-from fastnn import _numpy_views as views
 from fastnn import functions, ops
 from fastnn._runtime.memory import empty
 from fastnn._runtime.tape import run_backward
@@ -22,6 +21,7 @@ from fastnn._runtime.tensor import (
 )
 from fastnn._tensor_products import ProductMethods
 from fastnn.errors import DTypeError, GraphError, ShapeError
+from fastnn.functions import subscript
 
 _UFUNCS = {
     "add": "add",
@@ -312,120 +312,29 @@ class Tensor(TensorBase, ProductMethods):
     @property
     def T(self) -> Tensor:
         """The axes reversed."""
-        return self.permute(*reversed(range(self.ndim)))
+        return ops.transpose(self)
 
     @property
     def mT(self) -> Tensor:
         """The last two axes swapped."""
-        return self.transpose(-2, -1)
+        if self.ndim < 2:
+            raise ShapeError(f"mT: a Tensor must have at least 2 axes, got shape {self.shape}")
+        return ops.swapaxes(self, -2, -1)
 
-    def reshape(self, *shape: Any) -> Tensor:
-        """The same elements in C order under another shape; a view where the strides allow."""
-        wanted = views.shape_argument("reshape: shape", shape)
-        try:
-            array = self.array.reshape(wanted)
-        except ValueError:
-            raise ShapeError(
-                f"reshape: shape {wanted} does not fit the {self.numel()} elements of {self.shape}"
-            ) from None
-        own = self.shape
-        shares = array.size == 0 or np.may_share_memory(array, self.array)
-        return derived(self, array, "reshape", lambda g: g.reshape(own), shares)
+    @property
+    def H(self) -> Tensor:
+        """The axes of a matrix swapped (and conjugated, which changes no real number)."""
+        if self.ndim not in (0, 2):
+            raise ShapeError(f"H: a Tensor must have 2 axes or none, got shape {self.shape}")
+        return ops.transpose(self)
 
-    def view(self, *shape: Any) -> Tensor:
-        """As `reshape`, but always a view; ShapeError where the strides do not allow one."""
-        result = self.reshape(*shape)
-        if self.numel() and not np.may_share_memory(result.array, self.array):
-            raise ShapeError(
-                f"view: {self.shape} with strides {self.stride()} cannot be seen as {result.shape} without a copy; "
-                "use reshape"
-            )
-        return result
+    @property
+    def mH(self) -> Tensor:
+        """As `mT`."""
+        return self.mT
 
-    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-        """Join the axes from `start_dim` to `end_dim`."""
-        if not self.shape:
-            return self.reshape(1)
-        first = views.axis_argument("flatten", start_dim, self.ndim)
-        last = views.axis_argument("flatten", end_dim, self.ndim)
-        if first > last:
-            raise ShapeError(f"flatten: start_dim must not come after end_dim, got {start_dim} and {end_dim}")
-        joined = int(np.prod(self.shape[first : last + 1], dtype=np.int64))
-        return self.reshape((*self.shape[:first], joined, *self.shape[last + 1 :]))
-
-    def permute(self, *dims: Any) -> Tensor:
-        """The axes in another order, a view."""
-        order = tuple(
-            views.axis_argument("permute", d, self.ndim)
-            for d in views.shape_argument("permute: dims", dims, -self.ndim)
-        )
-        if sorted(order) != list(range(self.ndim)):
-            raise ShapeError(f"permute: dims must name each of the {self.ndim} axes once, got {dims}")
-        inverse = tuple(np.argsort(order)) if order else ()
-        return derived(self, self.array.transpose(order), "permute", lambda g: g.transpose(inverse))
-
-    def transpose(self, dim0: int, dim1: int) -> Tensor:
-        """Two axes swapped, a view."""
-        one = views.axis_argument("transpose", dim0, self.ndim)
-        two = views.axis_argument("transpose", dim1, self.ndim)
-        return derived(self, self.array.swapaxes(one, two), "transpose", lambda g: g.swapaxes(one, two))
-
-    def t(self) -> Tensor:
-        """The transpose of at most two axes."""
-        if self.ndim > 2:
-            raise ShapeError(f"t: at most 2 axes, got {self.shape}")
-        return self.permute(*reversed(range(self.ndim)))
-
-    def squeeze(self, dim: int | Sequence[int] | None = None) -> Tensor:
-        """Drop axes of length 1 (or only those named, where they have length 1), a view."""
-        dims = range(self.ndim) if dim is None else ((dim,) if isinstance(dim, int) else dim)
-        axes = {views.axis_argument("squeeze", d, self.ndim) for d in dims}
-        return self.reshape(tuple(e for i, e in enumerate(self.shape) if i not in axes or e != 1))
-
-    def unsqueeze(self, dim: int) -> Tensor:
-        """Insert an axis of length 1, a view."""
-        axis = views.axis_argument("unsqueeze", dim, self.ndim + 1)
-        own = self.shape
-        return derived(self, np.expand_dims(self.array, axis), "unsqueeze", lambda g: g.reshape(own))
-
-    def expand(self, *sizes: Any) -> Tensor:
-        """Repeat along axes of length 1 without a copy; -1 keeps an extent."""
-        wanted = list(views.shape_argument("expand: sizes", sizes))
-        lead = len(wanted) - self.ndim
-        for i, extent in enumerate(self.shape):
-            if lead >= 0 and wanted[lead + i] == -1:
-                wanted[lead + i] = extent
-        try:
-            array = np.broadcast_to(self.array, wanted)
-        except ValueError:
-            raise ShapeError(f"expand: {self.shape} cannot be expanded to {tuple(wanted)}") from None
-        own = self.shape
-        return derived(self, array, "expand", lambda g: views.sum_to(g, own))
-
-    def __getitem__(self, index: Any) -> Tensor:
-        steps = views.index_steps(views.index_argument(index), self.ndim)
-        array = self.array
-        try:
-            for key, _ in steps:
-                array = np.asarray(array[key])
-        except IndexError as error:
-            raise IndexError(f"index {index!r} does not fit shape {self.shape}: {error}") from None
-        own, dtype = self.shape, self.dtype
-        is_view = all(view for _, view in steps)
-        return derived(self, array, "getitem", lambda g: views.scatter(g, steps, own, dtype), is_view)
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        place = self.array
-        *first, (last, is_view) = views.index_steps(views.index_argument(index), self.ndim)
-        if is_grad_enabled() and (self.requires_grad or getattr(value, "requires_grad", False)):
-            if not is_view:
-                raise GraphError("assignment to picked elements of a Tensor is not recorded; do it under no_grad()")
-            self[index].copy_(value)
-            return
-        for key, _ in first:
-            place = place[key]
-        place[last] = value.array if isinstance(value, TensorBase) else value
-        self._touch()
+    __getitem__ = subscript.get
+    __setitem__ = subscript.put
 
     # -- conversion
 
@@ -452,14 +361,6 @@ class Tensor(TensorBase, ProductMethods):
     def cpu(self) -> Tensor:
         """Self: there is no other device."""
         return self
-
-    def contiguous(self) -> Tensor:
-        """Self if C-contiguous, else a copy that is."""
-        return self if self.is_contiguous() else self.clone()
-
-    def clone(self) -> Tensor:
-        """A C-contiguous copy that stays on the tape."""
-        return ops.copy(self)
 
     # -- arithmetic by name
 

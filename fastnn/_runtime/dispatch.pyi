@@ -15,6 +15,7 @@ class Primitive:
     cell_names: tuple[str, ...]
     cell_defaults: tuple[float, ...]
     n_returned: int
+    views: bool
     def __init__(
         self,
         name: str,
@@ -29,6 +30,7 @@ class Primitive:
         differentiable: bool,
         elementwise: bool,
         users: Sequence[Sequence[int]] | None = None,
+        views: bool = False,
     ) -> None: ...
     def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> Any: ...
     def forget(self) -> None: ...

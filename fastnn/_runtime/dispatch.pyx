@@ -107,6 +107,7 @@ cdef class Primitive:
     differentiable : whether calls are recorded.
     elementwise : whether `out` may be one of the inputs.
     users : for each saved input, the inputs whose gradients need it (default: all).
+    views : whether results are views of the first input where they can be; then any dtype is taken as it comes.
 
     Raises
     ------
@@ -124,6 +125,7 @@ cdef class Primitive:
     cdef int n_inputs
     cdef bint differentiable
     cdef bint elementwise
+    cdef readonly bint views
     cdef uint32_t optional              # a bit for each input
     cdef uint32_t promoted
     cdef tuple names                    # of inputs, attributes and cells
@@ -144,7 +146,7 @@ cdef class Primitive:
         self.forget()
 
     def __init__(self, name, input_names, optional, promoted, attributes, cells, returned, saved_inputs,
-                 saved_outputs, differentiable, elementwise, users=None):
+                 saved_outputs, differentiable, elementwise, users=None, views=False):
         cdef int i
         self.name = name
         self.input_names = tuple(input_names)
@@ -176,6 +178,7 @@ cdef class Primitive:
                 self.users[i] = bits(n in users[i] for n in range(self.n_inputs))
         self.differentiable = differentiable
         self.elementwise = elementwise
+        self.views = views
 
     def __call__(self, *args, **kwargs):
         cdef tuple values = args + tuple(kwargs.values())
@@ -283,7 +286,7 @@ cdef class Primitive:
             if not call.add(value, array):
                 return False
         if call.type != cnp.NPY_FLOAT32 and call.type != cnp.NPY_FLOAT64:
-            return False
+            return self.views
         if numbers:
             self.set_numbers(call, numbers)
         return True
@@ -331,7 +334,7 @@ cdef class Primitive:
                     type = cnp.PyArray_TYPE(array)
                 elif cnp.PyArray_TYPE(array) != type:
                     one_type = False
-        if not one_type or (type != cnp.NPY_FLOAT32 and type != cnp.NPY_FLOAT64):
+        if not one_type or (type != cnp.NPY_FLOAT32 and type != cnp.NPY_FLOAT64 and not self.views):
             arrays = self._promote(given, arrays, call.tensors)
             numbers = 0
         call.type = type
@@ -389,6 +392,16 @@ cdef class Primitive:
             recipe = self.lower(call, attributes, None)
         if recipe.checks or (recorded and self.n_saved):
             self.make_arrays(call)
+        if self.views:
+            array = recipe.seen(call.bases, <cnp.ndarray>call.arrays[0])
+            if array is not None:
+                if not call.tensors:
+                    return array
+                result = wrap(array)
+                share_version(result, <object>call.given[0])
+                if recorded:
+                    attach(self.record(call, recipe, cell_values, None, result), result, 0)
+                return result
         if recipe.quick and not (recorded and recipe.extra):
             array = recipe.make(0, call.bases)
             recipe.execute(call.bases, cells, call.arrays, True)
@@ -638,6 +651,16 @@ cdef uint32_t bits(values) except? 0xffffffff:
         if value:
             found |= <uint32_t>1 << <int>i
     return found
+
+
+cdef inline void share_version(TensorBase view, object source):
+    """Let a view notice writes through the tensor that it looks at, and that one those through the view."""
+    cdef TensorBase base
+    if isinstance(source, TensorBase):
+        base = <TensorBase>source
+        view._version = base.version()
+        view._base = base if base._base is None else base._base
+        view._history = view._version.history
 
 
 cdef inline void attach(OpNode node, TensorBase result, int output) noexcept:

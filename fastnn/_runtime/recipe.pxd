@@ -59,6 +59,7 @@ cdef class Recipe:
     cdef int64_t spare_bytes
     cdef bint extra
     cdef bint quick
+    cdef bint writes_through
     cdef vector[Hazard] hazards
     cdef int64_t out_low
     cdef int64_t out_high
@@ -68,6 +69,7 @@ cdef class Recipe:
         self, PyObject* const* inputs, const double* cells, tuple cell_values, cnp.ndarray out
     )
     cdef cnp.ndarray make(self, size_t output, char** bases)
+    cdef cnp.ndarray seen(self, char** bases, cnp.ndarray source)
     cdef cnp.ndarray view(self, size_t output, char** bases, object source)
     cdef int execute(self, char** bases, const double* cells, PyObject* const* inputs, bint alone) except -1
     cdef note_extents(self, list arrays, cnp.ndarray out, bint elementwise)

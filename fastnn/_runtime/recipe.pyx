@@ -28,6 +28,8 @@ cnp.import_array()
 
 cdef extern from "numpy/arrayobject.h":
     int PyArray_SetBaseObject(cnp.ndarray arr, object obj) except -1
+    bint PyArray_ISWRITEABLE(cnp.ndarray array)
+    void PyArray_ENABLEFLAGS(cnp.ndarray array, int flags)
     object PyArray_NewFromDescr(
         type subtype, cnp.dtype descr, int nd, const cnp.npy_intp* dims, const cnp.npy_intp* strides, void* data,
         int flags, PyObject* obj
@@ -139,6 +141,7 @@ cdef class Recipe:
             and self.temporaries.size() <= MAX_STORAGES
         )
         self.extra = self.specs.size() > 1
+        self.writes_through = self.outputs and self.outputs[0] is not None and not self.outputs[0].overlaps_itself
         self.spare_bytes = self.temporary_bytes
         for spec in self.specs:
             if self.quick and spec.storage >= self.n_inputs and spec.storage != self.specs[0].storage:
@@ -193,6 +196,22 @@ cdef class Recipe:
             <int>spec.shape.size(), spec.shape.data(), spec.strides.data(), spec.typenum, spec.nbytes
         )
         bases[spec.storage] = <char*>cnp.PyArray_DATA(array)
+        return array
+
+    cdef cnp.ndarray seen(self, char** bases, cnp.ndarray source):
+        """The first output if it is a view of the first input, `source`; None if it is a copy."""
+        cdef cnp.ndarray array
+        if self.reference is not None:
+            array = <cnp.ndarray>self.reference(source, *self.attrs)[0]
+            if array is source:
+                array = array[...]
+            return array if np.may_share_memory(array, source) else None
+        if self.specs[0].storage != 0:
+            return None
+        array = self.view(0, bases, source)
+        # elements that share memory cannot be written one by one
+        if self.writes_through and PyArray_ISWRITEABLE(source):
+            PyArray_ENABLEFLAGS(array, cnp.NPY_ARRAY_WRITEABLE)
         return array
 
     cdef cnp.ndarray view(self, size_t output, char** bases, object source):

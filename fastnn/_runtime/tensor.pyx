@@ -337,6 +337,35 @@ def recorded(str name, inputs, outputs, function):
     return results
 
 
+def derived_parts(TensorBase source, list arrays, str name, function):
+    """Tensors of `arrays`, views of `source`'s data; `function` maps the list of their gradients (or None) back."""
+    cdef list results = []
+    cdef TensorBase result
+    cdef CallNode node = None
+    cdef Version version
+    catch_up(source)
+    version = source.version()
+    if source._requires_grad and fastnn_get_grad_enabled():
+        node = CallNode.__new__(CallNode)
+        node.function_name = name
+        node.function = function
+        node.layouts = tuple([((<object>array).shape, array.dtype) for array in arrays])
+        node.n_outputs = len(arrays)
+        node.edges = (source if source._node is None else source._node,)
+        node.edge_outputs[0] = source._output
+    for array in arrays:
+        result = wrap(<cnp.ndarray>array)
+        result._version = version
+        result._base = source if source._base is None else source._base
+        result._history = version.history
+        if node is not None:
+            result._node = node
+            result._output = len(results)
+            result._requires_grad = True
+        results.append(result)
+    return tuple(results)
+
+
 cdef FunctionNode passing(TensorBase source, cnp.ndarray array):
     """A node that hands the gradient of `array` on to a leaf, or ends it (None)."""
     cdef FunctionNode node = FunctionNode.__new__(FunctionNode)
@@ -413,7 +442,6 @@ def handed_on(list sources, str name, function):
         node.edge_outputs[i] = source._output
         result = wrap(source.array)
         result._version = source.version()
-        result._version.shared = True
         result._node = node
         result._output = i
         result._requires_grad = True
@@ -619,6 +647,19 @@ cdef class TensorBase:
         node.edge_outputs[1] = result._output
         base._move_to(node, 0)
         self.follow()
+
+    def _turn_into(self, TensorBase view):
+        """Take over the array and the place on the tape of a view of this tensor."""
+        self.array = view.array
+        if view._node is not None:
+            self._move_to(view._node, view._output)
+            return
+        if self._retains_grad and self._node is not None:
+            self._node.retained.pop(self._output, None)
+        self._retains_grad = False
+        self._node = None
+        self._output = 0
+        self._requires_grad = view._requires_grad
 
     # -- the tape
 

@@ -73,6 +73,17 @@ HOMES: dict[str, Home] = {
     "filling": Home(
         methods="bernoulli_ cauchy_ exponential_ geometric_ log_normal_ normal_ random_ uniform_",
     ),
+    "indexing": Home(
+        functions="argwhere gather index_add index_copy index_fill index_put index_reduce index_select masked_fill "
+        "masked_scatter masked_select nonzero put scatter scatter_add scatter_reduce take take_along_dim",
+        methods="argwhere gather index_add index_copy index_fill index_put index_reduce index_select masked_fill "
+        "masked_scatter masked_select nonzero put scatter scatter_add scatter_reduce take take_along_dim",
+    ),
+    "joining": Home(
+        functions="block_diag cat clone column_stack concat concatenate diagonal_scatter dstack hstack row_stack "
+        "select_scatter slice_scatter stack vstack",
+        methods="clone contiguous diagonal_scatter select_scatter slice_scatter",
+    ),
     "products": Home(
         functions="addbmm addmm addmv addr baddbmm bmm chain_matmul dot einsum ger inner matmul mm mv outer tensordot "
         "vdot",
@@ -103,6 +114,20 @@ HOMES: dict[str, Home] = {
     "sorting": Home(
         functions="argsort kthvalue median mode msort nanmedian nanquantile quantile sort topk",
         methods="argsort kthvalue median mode msort nanmedian nanquantile quantile sort topk",
+    ),
+    "rearranging": Home(
+        functions="diag diag_embed diagflat flip fliplr flipud kron repeat_interleave roll rot90 tile trace tril triu",
+        methods="diag diag_embed diagflat flip fliplr flipud kron repeat repeat_interleave roll rot90 tile trace tril "
+        "triu",
+    ),
+    "shaping": Home(
+        functions="adjoint as_strided atleast_1d atleast_2d atleast_3d broadcast_shapes broadcast_tensors broadcast_to "
+        "chunk detach_ diagonal dsplit flatten hsplit moveaxis movedim narrow permute ravel reshape select split "
+        "split_with_sizes squeeze swapaxes swapdims t tensor_split transpose unbind unflatten unsqueeze vsplit",
+        methods="adjoint as_strided as_strided_ broadcast_to chunk detach_ diagonal dsplit expand expand_as flatten "
+        "hsplit moveaxis movedim narrow permute ravel reshape reshape_as resize_ select split split_with_sizes squeeze "
+        "squeeze_ swapaxes swapaxes_ swapdims swapdims_ t t_ tensor_split transpose transpose_ unbind unflatten unfold "
+        "unsqueeze unsqueeze_ view view_as vsplit",
     ),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastnn._runtime.tensor import registered
 from fastnn.ops.activation import erf, gelu, log_softmax, relu, sigmoid, silu, softmax, tanh
@@ -31,6 +31,12 @@ from fastnn.ops.products import bmm, dot, inner, mm, mv, outer, vdot
 from fastnn.ops.reduction import mean, sum
 from fastnn.ops.tensordot import tensordot
 
+if TYPE_CHECKING:  # of those below, what modules use that are imported together with this one
+    from fastnn.ops.indexing import take as take
+    from fastnn.ops.views import reshape as reshape
+    from fastnn.ops.views import swapaxes as swapaxes
+    from fastnn.ops.views import transpose as transpose
+
 # Ops that are declared when they are first asked for: modules here, and what they declare. A module has no op's name.
 HOMES: dict[str, str] = {
     "dropouts": "alpha_dropout dropout",
@@ -48,6 +54,12 @@ HOMES: dict[str, str] = {
     "moments": "std var",
     "scan": "cummax cummin cumprod cumsum logcumsumexp",
     "sorting": "argsort sort_at top_at",
+    "indexing": "embedding gather take take_along_axis",
+    "joining": "concatenate stack",
+    "padding": "pad",
+    "rearranging": "diag_embed flip repeat roll tile tril triu",
+    "scattering": "index_put index_reduce masked_fill scatter scatter_reduce",
+    "views": "broadcast_to diagonal expand_dims moveaxis reshape sliding_window squeeze swapaxes transpose",
 }
 
 _LAZY = {name: module for module, names in HOMES.items() for name in names.split()}

@@ -182,6 +182,8 @@ class Op(Primitive):
     floating : integers become the default float first (float32 for Tensors, float64 for arrays).
     promotes : Tensors of different dtypes are promoted as torch does; else they are an error.
     elementwise : each output element depends on the input elements at its place alone.
+    views : the result is a view of the first input where it can be, of whatever dtype; lowering gives an array in the
+        input's storage then, and phases only where it cannot.
     result : dtype of the outputs in a reference call, where it is not that of the inputs.
     flops : FLOPs of a forward call, given by name the symbols' extents or, with ``(...)`` shapes, the inputs' shapes,
         and the attributes.
@@ -210,6 +212,7 @@ class Op(Primitive):
         floating: bool = False,
         promotes: bool = False,
         elementwise: bool = False,
+        views: bool = False,
         result: str | None = None,
         flops: Callable[..., float] | None = None,
         cases: Sequence[dict[str, Any]] = (),
@@ -234,6 +237,7 @@ class Op(Primitive):
             reference[1] is not None,
             elementwise,
             [[names.index(u) for u in (uses or {}).get(s, names)] for s in saves if s in names],
+            views,
         )
         # the compiled side saves inputs first, then outputs
         self.saves = [s for s in saves if s in names] + [s for s in saves if s not in names]
@@ -358,6 +362,8 @@ class Op(Primitive):
                 raise DTypeError(f"{self.name}: {n} must hold integers, got dtype {array.dtype}")
             if array is not None and n in self.mask and np.dtype(array.dtype).kind != "b":
                 raise DTypeError(f"{self.name}: {n} must hold bools, got dtype {array.dtype}")
+            if self.views and array is not None and np.dtype(array.dtype).kind not in "biufc":
+                raise DTypeError(f"{self.name}: {n} must hold numbers, got dtype {array.dtype}")
         shapes, expected = self._shapes(arrays, attributes)
         floats = [str(a.dtype) for n, a in zip(self.input_names, arrays, strict=True) if a is not None
                   and n not in self.apart]  # fmt: skip
@@ -378,7 +384,9 @@ class Op(Primitive):
         explaining: bool = False,
     ) -> tuple[Lowering, tuple[Array, ...]] | None:
         """The phases of a call that `bind` has checked, and its outputs; None where the reference serves."""
-        if get_backend() == NUMPY_BACKEND or self.lower is None or not floats or floats[0] not in KERNEL_DTYPES:
+        if get_backend() == NUMPY_BACKEND or self.lower is None or not floats:
+            return None
+        if floats[0] not in KERNEL_DTYPES and not self.views:
             return None
         named = dict(zip(self.attribute_names, attributes, strict=True))
         low = Lowering(tuple(arrays), named, shapes=shapes, out=out, explaining=explaining)
@@ -400,6 +408,8 @@ class Op(Primitive):
         The gradients that come in lie in the first storages, what was saved in the next ones.
         """
         if self.lower is None or self.lower[1] is None:
+            return None
+        if self.views and any(g is not None and g.dtype not in KERNEL_DTYPES for g in gradients):
             return None
         low = Lowering(
             (*gradients, *saved),

@@ -37,7 +37,7 @@ def sample(
         if place.name in op.integer:
             inputs.append(rng.integers(0, _bound(op, place.name, case, shapes), size=shape, dtype=np.int64))
         elif place.name in op.mask:
-            inputs.append(rng.random(shape) < 0.5)
+            inputs.append(np.asarray(rng.random(shape) < 0.5))
         else:
             low, high = op.domain.get(place.name, (-2.0, 2.0))
             inputs.append(rng.uniform(low, high, size=shape).astype(dtype))

@@ -72,7 +72,9 @@ def test_kernels_serve_and_not_the_reference(op, case):
     finally:
         team.record(False)
         phases, _ = team.drain()
-    if any(y.size for y in results):
+    if op.views:
+        assert not phases, op.name
+    elif any(y.size for y in results):
         assert phases, op.name
 
 

@@ -47,12 +47,23 @@ from fastnn.nn.functional.dropout import (
 )
 from fastnn.nn.functional.linear import bilinear, linear
 from fastnn.nn.functional.loss import cross_entropy
+from fastnn.nn.functional.shape import (
+    channel_shuffle,
+    embedding,
+    fold,
+    one_hot,
+    pad,
+    pixel_shuffle,
+    pixel_unshuffle,
+    unfold,
+)
 
 __all__ = [
     "alpha_dropout",
     "bilinear",
     "celu",
     "celu_",
+    "channel_shuffle",
     "cross_entropy",
     "dropout",
     "dropout1d",
@@ -60,7 +71,9 @@ __all__ = [
     "dropout3d",
     "elu",
     "elu_",
+    "embedding",
     "feature_alpha_dropout",
+    "fold",
     "gelu",
     "glu",
     "hardshrink",
@@ -74,6 +87,10 @@ __all__ = [
     "log_softmax",
     "logsigmoid",
     "mish",
+    "one_hot",
+    "pad",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "prelu",
     "relu",
     "relu6",
@@ -93,4 +110,5 @@ __all__ = [
     "tanhshrink",
     "threshold",
     "threshold_",
+    "unfold",
 ]

@@ -1,0 +1,250 @@
+"""``x[index]`` and ``x[index] = value``: NumPy's and torch's indexing, on the tape.
+
+An index is read as a basic one (integers, slices, None, ...), which gives a view, and after it at most one advanced
+one: integer arrays along some axes of that view. Masks become integer arrays. Integers beside arrays belong to the
+basic index, as in torch; NumPy would broadcast them with the arrays and may move the axes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn import ops
+from fastnn._numpy_views import sum_to
+from fastnn._runtime.memory import empty
+from fastnn._runtime.tensor import TensorBase, dense_copy, derived, is_grad_enabled, recorded
+from fastnn.errors import GraphError, ShapeError
+
+_BASIC = frozenset([int, slice, type(None), type(Ellipsis)])
+
+
+class Index(NamedTuple):
+    """An index that was read.
+
+    Attributes
+    ----------
+    basic : what gives a view.
+    axes : of the view, those that are indexed by arrays.
+    arrays : int64, one for each of these axes; they broadcast together.
+    """
+
+    basic: tuple[Any, ...]
+    axes: tuple[int, ...] = ()
+    arrays: tuple[np.ndarray, ...] = ()
+
+
+def _plain(part: Any) -> Any:
+    """A part of an index as int, slice, None, ..., bool, or an array of integers or bools."""
+    if isinstance(part, TensorBase):
+        array = part.array
+        if array.dtype == np.uint8:
+            array = array.astype(np.bool_)  # as in torch
+    elif isinstance(part, (list, tuple)):
+        array = np.asarray([x.array if isinstance(x, TensorBase) else x for x in part])
+        if array.size == 0:
+            array = array.astype(np.int64)
+    elif isinstance(part, np.ndarray):
+        array = part
+    elif isinstance(part, np.bool_):
+        return bool(part)
+    elif part is None or part is Ellipsis or isinstance(part, (bool, slice)):
+        return part
+    elif hasattr(part, "__index__"):
+        return part.__index__()
+    else:
+        raise IndexError(f"an index must be made of integers, slices, None, ... and arrays, got {part!r}")
+    if array.dtype.kind not in "biu":
+        raise IndexError(f"an index must hold integers or bools, got dtype {array.dtype}")
+    if array.ndim == 0:
+        return bool(array) if array.dtype.kind == "b" else int(array)
+    return array
+
+
+def _axes(part: Any) -> int:
+    """How many axes a part of an index takes."""
+    if part is None or part is Ellipsis or isinstance(part, bool):
+        return 0
+    return part.ndim if isinstance(part, np.ndarray) and part.dtype.kind == "b" else 1
+
+
+def read(index: Any, shape: tuple[int, ...]) -> Index:
+    """Read an index into an array of a shape. Raises IndexError."""
+    parts = list(index) if isinstance(index, tuple) else [index]
+    parts = [p if type(p) in _BASIC else _plain(p) for p in parts]
+    taken = sum(map(_axes, parts))
+    if taken > len(shape):
+        raise IndexError(f"an index must take at most the {len(shape)} axes of shape {shape}, got {taken} of {index!r}")
+    ellipses = [i for i, p in enumerate(parts) if p is Ellipsis]
+    if len(ellipses) > 1:
+        raise IndexError(f"an index must hold ... at most once, got {index!r}")
+    rest = [slice(None)] * (len(shape) - taken)
+    at = ellipses[0] if ellipses else len(parts)
+    parts[at : at + 1] = rest
+    basic: list[Any] = []
+    axes: list[int] = []
+    arrays: list[np.ndarray] = []
+    seen = made = 0  # axes of the array, axes of the view
+    for part in parts:
+        if isinstance(part, bool):
+            basic.append(None)
+            axes.append(made)
+            arrays.append(np.zeros(int(part), np.int64))
+            made += 1
+        elif part is None or isinstance(part, slice):
+            basic.append(part)
+            made += 1
+            seen += part is not None
+        elif isinstance(part, np.ndarray):
+            own = part.ndim if part.dtype.kind == "b" else 1
+            if part.dtype.kind == "b" and part.shape != shape[seen : seen + own]:
+                raise IndexError(f"a mask must have shape {shape[seen : seen + own]}, got {part.shape}")
+            found = part.nonzero() if part.dtype.kind == "b" else (part.astype(np.int64),)
+            for array in found:
+                basic.append(slice(None))
+                axes.append(made)
+                arrays.append(array)
+                made += 1
+            seen += own
+        else:
+            extent = shape[seen]
+            if not -extent <= part < extent:
+                raise IndexError(f"index {part} is out of bounds for axis {seen} with size {extent} of shape {shape}")
+            basic.append(part)
+            seen += 1
+    return Index((*basic, ...), tuple(axes), tuple(arrays))
+
+
+def _view(x: Any, index: tuple[Any, ...]) -> Any:
+    own, dtype = x.shape, x.dtype
+
+    def back(gradient: np.ndarray) -> np.ndarray:
+        whole = empty(own, dtype)
+        whole.fill(0)
+        whole[index] = gradient
+        return whole
+
+    return derived(x, x.array[index], "getitem", back)
+
+
+def _trivial(basic: tuple[Any, ...]) -> bool:
+    return all(type(p) is slice and p == slice(None) for p in basic[:-1])
+
+
+def get(x: Any, index: Any) -> Any:
+    """``x[index]``: a view for a basic index, else a copy."""
+    kind = type(index)
+    if kind is int or kind is slice or (kind is tuple and all(type(p) in _BASIC for p in index)):
+        basic = index if kind is tuple else (index,)
+        try:
+            return _view(x, basic if Ellipsis in basic else (*basic, Ellipsis))
+        except (IndexError, TypeError) as error:
+            raise IndexError(f"index {index!r} does not fit shape {x.shape}: {error}") from None
+    found = read(index, x.shape)
+    y = x if _trivial(found.basic) else _view(x, found.basic)
+    return _taken(y, found) if found.axes else y if y is not x else _view(x, (Ellipsis,))
+
+
+def _common(found: Index, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """The index arrays broadcast together and counted from 0. Raises IndexError."""
+    try:
+        arrays = np.broadcast_arrays(*found.arrays)
+    except ValueError:
+        shapes = ", ".join(str(a.shape) for a in found.arrays)
+        raise IndexError(f"arrays of an index must broadcast together, got shapes {shapes}") from None
+    counted = []
+    for axis, array in zip(found.axes, arrays, strict=True):
+        extent = shape[axis]
+        bad = (array < -extent) | (array >= extent)
+        if bad.any():
+            place = tuple(int(i) for i in np.unravel_index(int(bad.argmax()), array.shape))
+            raise IndexError(
+                f"index {array[place]} at {place[0] if len(place) == 1 else place} is out of bounds for axis {axis} "
+                f"with size {extent}"
+            )
+        counted.append(np.where(array < 0, array + extent, array))
+    return tuple(counted)
+
+
+def _adjacent(axes: tuple[int, ...]) -> bool:
+    return axes == tuple(range(axes[0], axes[0] + len(axes)))
+
+
+def _taken(y: Any, found: Index) -> Any:
+    """A copy of what the index arrays name."""
+    axes = found.axes
+    if y.dtype.kind != "f":
+        _common(found, y.shape)
+        return derived(y.detach(), y.array[_numpy_index(found, y.ndim)], "getitem", None, False)
+    if len(axes) == 1:
+        return ops.take(y, found.arrays[0], axes[0])
+    arrays = _common(found, y.shape)
+    place = axes[0]
+    if not _adjacent(axes):
+        place = 0
+        y = ops.transpose(y, (*axes, *(a for a in range(y.ndim) if a not in axes)))
+    extents = y.shape[place : place + len(axes)]
+    flat = np.zeros(arrays[0].shape, np.int64)
+    for array, extent in zip(arrays, extents, strict=True):
+        flat = flat * extent + array
+    joined = ops.reshape(y, (*y.shape[:place], math.prod(extents), *y.shape[place + len(axes) :]))
+    return ops.take(joined, flat, place)
+
+
+def _numpy_index(found: Index, ndim: int) -> tuple[Any, ...]:
+    parts: list[Any] = [slice(None)] * ndim
+    for axis, array in zip(found.axes, found.arrays, strict=True):
+        parts[axis] = array
+    return tuple(parts)
+
+
+# -- assignment
+
+
+def put(x: Any, index: Any, value: Any) -> None:
+    """``x[index] = value``; recorded where a gradient may be asked for."""
+    found = read(index, x.shape)
+    wants = isinstance(value, TensorBase) and value.requires_grad
+    inner = _numpy_index(found, x.array[found.basic].ndim) if found.axes else ...
+    if found.axes:
+        _common(found, x.array[found.basic].shape)
+    if x.dtype.kind != "f" or not (is_grad_enabled() and (x.requires_grad or wants)):
+        _assign(x.array[found.basic], inner, value, x)
+        x._touch()
+        return
+    if x.requires_grad and x.is_leaf:
+        raise GraphError("a leaf Tensor that requires grad cannot be changed in place; do it under no_grad()")
+    place = x if _trivial(found.basic) else _view(x, found.basic)
+    place._become(_with(place, inner, value, wants))
+
+
+def _assign(place: np.ndarray, index: Any, value: Any, x: Any) -> None:
+    try:
+        place[index] = value.array if isinstance(value, TensorBase) else value
+    except ValueError as error:
+        if not place.flags.writeable:
+            raise
+        raise ShapeError(f"assignment to part of shape {x.shape}: {error}") from None
+
+
+def _with(place: Any, index: Any, value: Any, wants: bool) -> Any:
+    """A copy of a Tensor with a value put to an index, on the tape."""
+    made = place.detach().clone()
+    _assign(made.array, index, value, place)
+    sources = [v for v, on in ((place, place.requires_grad), (value, wants)) if on]
+    passes = place.requires_grad
+
+    def back(gradients: list[Any]) -> list[Any]:
+        rest = dense_copy(gradients[0])
+        given = np.array(rest[index])
+        rest[index] = 0
+        back_to = [rest] if passes else []
+        if wants:
+            shape = value.shape
+            own = shape[max(0, len(shape) - given.ndim) :]  # leading axes of length 1 may be more than there are
+            back_to.append(sum_to(given, own).reshape(shape).astype(value.dtype, copy=False))
+        return back_to
+
+    return recorded("setitem", sources, [made], back)[0]
