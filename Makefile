@@ -14,7 +14,7 @@ endif
 RUN := mkdir -p build/run && cd build/run &&
 PYTEST := $(RUN) $(PY) -m pytest -c $(ROOT)/pyproject.toml --rootdir $(ROOT)
 
-.PHONY: help install demo test lint format bench clean
+.PHONY: help install demo test lint format bench ulp clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -49,6 +49,9 @@ format: .venv/.ready  ## let ruff format the sources
 
 bench: install  ## pytest-benchmark: every op and the demo's step against the NumPy reference
 	$(PYTEST) $(ROOT)/benchmarks --benchmark-only $(ARGS)
+
+ulp: install  ## error of functions of elements over all float32 numbers; writes docs/accuracy.md
+	$(RUN) $(PY) $(ROOT)/tools/ulp.py --write $(ROOT)/docs/accuracy.md $(ARGS)
 
 clean:  ## remove everything that was made
 	rm -rf build dist .venv runs

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from fastnn.functions.pointwise import _binary, _unary, exp2, expm1, log1p, logit, round, sinc, xlogy
+from fastnn.functions.pointwise import _binary, _unary, erf, erfc, erfinv, exp2, expm1, log1p, logit, round, sinc, xlogy
 
 entr = _unary("entr", "entropy")
-erf = _unary("erf")
 expit = _unary("expit", "sigmoid")
 xlog1py = _binary("xlog1py")
 
-__all__ = ["entr", "erf", "exp2", "expit", "expm1", "log1p", "logit", "round", "sinc", "xlog1py", "xlogy"]
+__all__ = [
+    "entr", "erf", "erfc", "erfinv", "exp2", "expit", "expm1", "log1p", "logit", "round", "sinc", "xlog1py", "xlogy",
+]  # fmt: skip

@@ -25,7 +25,7 @@ from fastnn._kernels.control import Code, Words, smaller, traced
 from fastnn._kernels.jit import kernel
 from fastnn._kernels.mathematics import comparison as c
 from fastnn._kernels.mathematics import derivative as d
-from fastnn._kernels.mathematics import division, exponential, logarithm, power
+from fastnn._kernels.mathematics import division, error, exponential, logarithm, power
 from fastnn._kernels.mathematics import trigonometric as t
 from fastnn._kernels.vector import (
     ELEMENTS,
@@ -79,8 +79,13 @@ TABLE: dict[str, Row] = {
     "relu": Row(1, f.relu),
     "relu_backward": Row(2, f.relu_backward),
     "sigmoid_backward": Row(2, f.sigmoid_backward),
-    "erf": Row(1, f.erf),
-    "erf_backward": Row(2, f.erf_backward),
+    "erf": Row(1, error.erf),
+    "erf_backward": Row(2, error.erf_backward),
+    "erfc": Row(1, error.erfc),
+    "erfc_backward": Row(2, error.erfc_backward),
+    "erfinv": Row(1, error.erfinv),
+    "erfinv_backward": Row(2, error.erfinv_backward),
+    "angle": Row(1, lambda x: select(x.compare("!=", x), x, select(x.compare("<", 0.0), x.number(math.pi), 0.0))),
     "gelu": Row(1, f.gelu),
     "gelu_backward": Row(2, f.gelu_backward),
     "gelu_tanh": Row(1, f.gelu_tanh),

@@ -56,18 +56,19 @@ HOMES: dict[str, Home] = {
         functions="abs absolute acos acosh add addcdiv addcmul angle arccos arccosh arcsin arcsinh arctan arctan2 "
         "arctanh asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or "
         "bitwise_right_shift bitwise_xor ceil clamp clamp_max clamp_min clip copysign cos cosh deg2rad div "
-        "divide erf exp exp2 expm1 fix float_power floor floor_divide fmax fmin fmod frac gcd heaviside "
-        "hypot lcm ldexp lerp log log10 log1p log2 logaddexp logaddexp2 logit maximum minimum "
-        "mul multiply nan_to_num neg negative nextafter positive pow rad2deg reciprocal remainder round "
-        "rsqrt rsub sgn sigmoid sign sin sinc sinh sqrt square sub subtract tan tanh true_divide trunc "
-        "xlogy",
+        "divide erf erfc erfinv exp exp2 expm1 fix float_power floor floor_divide fmax fmin fmod frac gcd "
+        "heaviside hypot lcm ldexp lerp log log10 log1p log2 logaddexp logaddexp2 logit maximum "
+        "minimum mul multiply nan_to_num neg negative nextafter positive pow rad2deg reciprocal remainder "
+        "round rsqrt rsub sgn sigmoid sign sin sinc sinh sqrt square sub subtract tan tanh true_divide "
+        "trunc xlogy",
         methods="abs absolute acos acosh add addcdiv addcmul angle arccos arccosh arcsin arcsinh arctan arctan2 "
         "arctanh asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or "
         "bitwise_right_shift bitwise_xor ceil clamp clamp_max clamp_min clip copysign cos cosh deg2rad div "
-        "divide erf exp exp2 expm1 fix float_power floor floor_divide fmax fmin fmod frac gcd heaviside "
-        "hypot lcm ldexp lerp log log10 log1p log2 logaddexp logaddexp2 logit maximum minimum "
-        "mul multiply nan_to_num neg negative nextafter positive pow rad2deg reciprocal remainder round "
-        "rsqrt sgn sigmoid sign sin sinc sinh sqrt square sub subtract tan tanh true_divide trunc xlogy",
+        "divide erf erfc erfinv exp exp2 expm1 fix float_power floor floor_divide fmax fmin fmod frac gcd "
+        "heaviside hypot lcm ldexp lerp log log10 log1p log2 logaddexp logaddexp2 logit maximum "
+        "minimum mul multiply nan_to_num neg negative nextafter positive pow rad2deg reciprocal remainder "
+        "round rsqrt sgn sigmoid sign sin sinc sinh sqrt square sub subtract tan tanh true_divide trunc "
+        "xlogy",
     ),
     "methods": Home(methods="where"),
     "filling": Home(

@@ -54,6 +54,7 @@ def _described(function: Function, name: str, served: Any) -> Function:
 
 # -- one operand
 
+angle = _unary("angle")
 abs = absolute = _unary("abs")
 acos = arccos = _unary("acos")
 acosh = arccosh = _unary("acosh")
@@ -65,6 +66,8 @@ ceil = _unary("ceil")
 cos = _unary("cos")
 cosh = _unary("cosh")
 erf = _unary("erf")
+erfc = _unary("erfc")
+erfinv = _unary("erfinv")
 exp = _unary("exp")
 exp2 = _unary("exp2")
 expm1 = _unary("expm1")
@@ -381,13 +384,6 @@ def bitwise_not(input: Any, *, out: Any = None) -> Any:
     return promoted(np.bitwise_not, input, out=out)
 
 
-def angle(input: Any, *, out: Any = None) -> Any:
-    """0 for what is not negative, pi for what is; NaN stays."""
-    x = input if kind_of(input) == "f" else ops.multiply(input, 1.0)
-    turned = ops.multiply(ops.less(x, 0.0), math.pi)
-    return promoted(lambda x, y: np.asarray(np.where(np.isnan(x), x, y), x.dtype), x, turned, out=out)
-
-
 __all__ = [
     "abs",
     "absolute",
@@ -427,6 +423,8 @@ __all__ = [
     "div",
     "divide",
     "erf",
+    "erfc",
+    "erfinv",
     "exp",
     "exp2",
     "expm1",

@@ -43,9 +43,9 @@ HOMES: dict[str, str] = {
     "sampling": "bernoulli bernoulli_each exponential integers normal uniform",
     "elementary": "acos acosh asin asinh atan atan2 atanh cos cosh cube exp exp2 expm1 hypot log log10 log1p log2 "
     "logaddexp logaddexp2 power reciprocal rsqrt sin sinc sinh sqrt square tan",
-    "selection": "abs ceil clip clip_between copysign floor floor_divide fmax fmin fmod frac heaviside maximum minimum "
-    "nan_to_num nextafter remainder round sign trunc where",
-    "mixture": "addcdiv addcmul entropy lerp logit xlog1py xlogy",
+    "selection": "abs angle ceil clip clip_between copysign floor floor_divide fmax fmin fmod frac heaviside maximum "
+    "minimum nan_to_num nextafter remainder round sign trunc where",
+    "mixture": "addcdiv addcmul entropy erfc erfinv lerp logit xlog1py xlogy",
     "question": "isfinite isinf isnan isneginf isposinf logical_and logical_not logical_or logical_xor signbit",
     "gates": "glu logsigmoid mish softplus softsign tanhshrink",
     "rectifiers": "celu elu hardshrink hardsigmoid hardswish hardtanh leaky_relu prelu relu6 selu softshrink threshold",

@@ -1,14 +1,16 @@
-"""Sums of products of elements, and logarithms times elements."""
+"""Sums of products of elements, logarithms times elements, and functions of probabilities."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from fastnn.ops.activation import _each_erf, _each_erfc
 from fastnn.ops.pointwise import PASSED, Gradient, pointwise, unary
 
-__all__ = ["addcdiv", "addcmul", "entropy", "lerp", "logit", "xlog1py", "xlogy"]
+__all__ = ["addcdiv", "addcmul", "entropy", "erfc", "erfinv", "lerp", "logit", "xlog1py", "xlogy"]
 
 
 def _lerp(start: np.ndarray, end: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -150,5 +152,40 @@ logit = unary(
     _logit,
     _logit_gradient,
     domain={"x": (0.05, 0.95)},
+    floating=True,
+)
+
+
+def _erfinv(x: np.ndarray) -> np.ndarray:
+    """The inverse of erf, by Newton's method from Winitzki's approximation."""
+    wide = np.asarray(x, np.float64)
+    a = np.abs(wide)
+    with np.errstate(all="ignore"):
+        logarithm = np.log((1 - a) * (1 + a))
+        part = 2 / (np.pi * 0.147) + logarithm / 2
+        y = np.sqrt(np.sqrt(part * part - logarithm / 0.147) - part)
+        for _ in range(4):
+            # Above 1/2 the complement, which does not cancel.
+            beyond = np.where(a > 0.5, (1 - a) - _each_erfc(y), _each_erf(y) - a)
+            step = beyond * (math.sqrt(math.pi) / 2) * np.exp(y * y)
+            y = y - step / (1 + y * step)
+    y = np.where(a == 0, 0.0, np.where(a == 1, np.inf, np.where(a < 1, y, np.nan)))
+    return np.asarray(np.copysign(y, wide), x.dtype if x.dtype.kind == "f" else np.float64)
+
+
+erfc = unary(
+    "erfc",
+    "1 less the error function, without cancellation.",
+    _each_erfc,
+    lambda dy, x: dy * (-2 / math.sqrt(math.pi)) * np.exp(-x * x),
+    floating=True,
+)
+erfinv = unary(
+    "erfinv",
+    "The inverse of the error function; NaN outside [-1, 1].",
+    _erfinv,
+    lambda dy, y: dy * (np.exp(y * y) * (math.sqrt(math.pi) / 2)),
+    "y",
+    domain={"x": (-0.95, 0.95)},
     floating=True,
 )

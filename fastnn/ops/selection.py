@@ -11,6 +11,7 @@ from fastnn.ops.pointwise import NOTHING, PASSED, Gradient, pointwise, unary
 
 __all__ = [
     "abs",
+    "angle",
     "ceil",
     "clip",
     "clip_between",
@@ -50,6 +51,13 @@ floor = unary("floor", "The largest integer not above x.", _whole(np.floor), np.
 ceil = unary("ceil", "The smallest integer not below x.", _whole(np.ceil), np.zeros_like)
 trunc = unary("trunc", "The integer part.", _whole(np.trunc), np.zeros_like)
 round = unary("round", "The nearest integer, the even one of two.", _whole(np.rint), np.zeros_like)
+angle = unary(
+    "angle",
+    "The angle of a number from the positive axis: 0, or pi below zero.",
+    lambda x: np.where(np.isnan(x), x, np.where(x < 0, x.dtype.type(np.pi), x.dtype.type(0))),
+    np.zeros_like,
+    floating=True,
+)
 frac = pointwise(
     "frac",
     lambda x: np.copysign(x - np.trunc(x), x),
