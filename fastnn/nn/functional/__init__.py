@@ -37,6 +37,7 @@ from fastnn.nn.functional.activation import (
     threshold,
     threshold_,
 )
+from fastnn.nn.functional.distance import cosine_similarity, normalize, pairwise_distance, pdist
 from fastnn.nn.functional.dropout import (
     alpha_dropout,
     dropout,
@@ -53,6 +54,7 @@ __all__ = [
     "bilinear",
     "celu",
     "celu_",
+    "cosine_similarity",
     "cross_entropy",
     "dropout",
     "dropout1d",
@@ -74,6 +76,9 @@ __all__ = [
     "log_softmax",
     "logsigmoid",
     "mish",
+    "normalize",
+    "pairwise_distance",
+    "pdist",
     "prelu",
     "relu",
     "relu6",
