@@ -38,7 +38,7 @@ def axis_argument(op: str, dim: int, ndim: int) -> int:
 
 def dim_argument(dim: Any) -> Any:
     """Torch's `dim` as NumPy's axis: no axes at all mean every axis there."""
-    return None if isinstance(dim, (tuple, list)) and not dim else dim
+    return (tuple(dim) or None) if isinstance(dim, (tuple, list)) else dim
 
 
 def sum_to(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -242,7 +242,7 @@ TABLE: dict[str, Row] = {
     "std_scale": Row(2, lambda dy, y: select(y.compare("==", 0.0), y * 0.0, dy / y)),
     "prod_backward": Row(4, r.prod_backward),
     "ties_backward": Row(3, r.ties_backward),
-    "norm1_backward": Row(2, lambda dy, x: dy * r.sign(x)),
+    "norm1_backward": Row(2, lambda dy, x: dy * c.sign(x)),
     "norm2_backward": Row(3, lambda dy, x, y: select(y.compare("==", 0.0), x.number(0.0), x * (dy / y))),
     "norm_inf_backward": Row(3, r.norm_inf_backward),
     "logsumexp": Row(2, lambda total, top: logarithm.log(total) + r.finite_or_zero(top)),

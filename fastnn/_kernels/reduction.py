@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 from fastnn._kernels.control import Code, Local, Words, smaller, traced
 from fastnn._kernels.jit import kernel
+from fastnn._kernels.mathematics.comparison import minimum
 from fastnn._kernels.mathematics.exponential import exp
 from fastnn._kernels.reduction_gradients import finite_or_zero, same
 from fastnn._kernels.vector import (
@@ -60,11 +61,6 @@ INF = float("inf")
 def multiplied(x: Value, y: Value) -> Value:
     """The product."""
     return x * y
-
-
-def minimum(x: Value, y: Value) -> Value:
-    """The smaller; NaN if either is."""
-    return select(y.compare("!=", y), y, select(x.compare(">", y), y, x))
 
 
 def _count(condition: Value, x: Value) -> Value:

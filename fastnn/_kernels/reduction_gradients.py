@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+from fastnn._kernels.mathematics.comparison import sign
 from fastnn._kernels.vector import Value, absolute, select
 
 
 def same(x: Value, y: Value) -> Value:
     """Whether two numbers are equal, or both NaN."""
     return x.compare("==", y) | (x.compare("!=", x) & y.compare("!=", y))
-
-
-def sign(x: Value) -> Value:
-    """-1, 0 or 1; NaN of NaN."""
-    one = select(x.compare(">", 0.0), x.number(1.0), x.number(-1.0))
-    return select(x.compare("==", 0.0) | x.compare("!=", x), x, one)
 
 
 def finite_or_zero(x: Value) -> Value:

@@ -14,21 +14,10 @@ from fastnn._kernels.control import Code, Local, Words, traced
 from fastnn._kernels.jit import kernel
 from fastnn._kernels.lines import Line, Lines
 from fastnn._kernels.mathematics.exponential import exp
-from fastnn._kernels.mathematics.logarithm import log
-from fastnn._kernels.vector import ELEMENTS, Value, absolute, select
+from fastnn._kernels.mathematics.logarithm import logaddexp
+from fastnn._kernels.vector import ELEMENTS, Value, select
 
 WAYS = 4
-
-
-def logaddexp(x: Value, y: Value) -> Value:
-    """``log(exp(x) + exp(y))``, without overflow."""
-    low = select(x.compare("<", y), x, y)
-    high = select(x.compare("<", y), y, x)
-    distance = low - high
-    # Equal infinities have no distance; a NaN stays.
-    distance = select(x.compare("==", y), distance.number(0.0), distance)
-    result = high + log(exp(distance) + 1.0)
-    return select(absolute(high).compare("==", float("inf")) & low.compare("==", low), high, result)
 
 
 RUNNING: dict[str, tuple[float, Callable[[Value, Value], Value]]] = {

@@ -101,6 +101,7 @@ HOMES: dict[str, Home] = {
         functions="bincount bucketize histc searchsorted unique unique_consecutive",
         methods="bincount histc unique unique_consecutive",
     ),
+    "distances": Home(functions="cdist cosine_similarity pairwise_distance pdist"),
     "reductions": Home(
         functions="all amax amin aminmax any argmax argmin corrcoef count_nonzero cov dist logsumexp max mean min "
         "nanmean nansum norm prod renorm std std_mean sum var var_mean",

@@ -53,7 +53,7 @@ def unique_consecutive(
     count = len(lines)
     fresh = np.ones(count, np.bool_)
     if count:
-        fresh[1:] = (lines[1:] != lines[:-1]).reshape(count - 1, -1).any(axis=1)
+        fresh[1:] = (lines[1:] != lines[:-1]).any(axis=tuple(range(1, lines.ndim)))
     starts = np.flatnonzero(fresh)
     values = lines[starts]
     inverse = np.cumsum(fresh) - 1

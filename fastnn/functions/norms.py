@@ -36,7 +36,7 @@ def _singular(x: Tensor, axes: tuple[int, int], order: Any, keepdim: bool) -> Te
     direction = (u * weights[..., None, :]) @ vh
 
     def back(g: np.ndarray) -> np.ndarray:
-        spread = g.reshape(value.shape)[..., None, None] * direction
+        spread = g.reshape(s.shape[:-1])[..., None, None] * direction
         return np.moveaxis(spread, (-2, -1), axes).astype(x.dtype)
 
     if keepdim:

@@ -6,7 +6,7 @@ the reduced axes with length 1). Axes that are not there raise IndexError, repea
 
 from __future__ import annotations
 
-import builtins
+import warnings
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from fastnn import functions, ops
 from fastnn._numpy_views import dim_argument
 from fastnn._runtime.tensor import TensorBase, derived
+from fastnn.errors import ShapeError
 from fastnn.functions import results
 from fastnn.functions.results import axis_of, call, floats_of, into, pair, plain, tensor_of
 from fastnn.ops import extremes, folds, moments
@@ -31,11 +32,17 @@ def _summable(name: str, input: Any, dtype: Any) -> Tensor:
     return x.to(dtype=dtype) if x.dtype != dtype else x
 
 
+def _as(result: Tensor, x: Tensor) -> Tensor:
+    """A result in the dtype of what was reduced: NumPy adds small integers up in larger ones."""
+    return result.to(dtype=x.dtype) if result.dtype.kind in "iu" and result.dtype != x.dtype else result
+
+
 def sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None) -> Tensor:
     """Sum over `dim`. Integers and bools add up as int64; `dtype`: what to convert to first."""
     if dim is None and dtype is None and out is None and isinstance(input, Tensor) and input.dtype.kind == "f":
         return ops.sum(input, keepdims=True) if keepdim else ops.sum(input)
-    return call(ops.sum, _summable("sum", input, dtype), out, axis=dim_argument(dim), keepdims=keepdim)
+    x = _summable("sum", input, dtype)
+    return _as(call(ops.sum, x, out, axis=dim_argument(dim), keepdims=keepdim), x)
 
 
 def mean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None) -> Tensor:
@@ -73,7 +80,8 @@ def nanmean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
 
 def prod(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None) -> Tensor:
     """Product over `dim`. Integers and bools multiply as int64; `dtype`: what to convert to first."""
-    return call(folds.prod, _summable("prod", input, dtype), out, axis=dim, keepdims=keepdim)
+    x = _summable("prod", input, dtype)
+    return _as(call(folds.prod, x, out, axis=dim, keepdims=keepdim), x)
 
 
 # -- moments
@@ -328,38 +336,36 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
     """
     x = tensor_of("cov", input)
     if x.ndim > 2:
-        raise ValueError(f"cov: input must have at most 2 axes, got shape {x.shape}")
+        raise ShapeError(f"cov: input must have at most 2 axes, got shape {x.shape}")
     if x.dtype.kind != "f":
         x = x.to(dtype=np.float32)
     x = x.reshape(1, -1) if x.ndim < 2 else x
     count = x.shape[1]
-    weights = None
-    for given in (fweights, aweights):
-        if given is not None:
-            given = tensor_of("cov", given).array.astype(x.dtype)
-            if given.shape != (count,):
-                raise ValueError(f"cov: weights must have shape ({count},), got {given.shape}")
-            weights = given if weights is None else weights * given
+    weights, average = None, None
+    for argument, given in (("fweights", fweights), ("aweights", aweights)):
+        if given is None:
+            continue
+        own = tensor_of("cov", given)
+        if own.shape != (count,):
+            raise ShapeError(f"cov: {argument} must have shape ({count},), got {own.shape}")
+        if own.dtype != x.dtype:
+            own = own.to(dtype=x.dtype)
+        average = own if argument == "aweights" else average
+        weights = own if weights is None else ops.multiply(weights, own)
     if weights is None:
         centered = ops.subtract(x, ops.mean(x, axis=1, keepdims=True))
-        weighted, divisor = centered, count - correction
+        product, divisor = ops.matmul(centered, centered.T), plain(np.asarray(count - correction, x.dtype))
     else:
-        total = weights.sum(dtype=np.float64)
-        w = plain(weights)
-        mean_ = ops.divide(ops.sum(ops.multiply(x, w), axis=1, keepdims=True), float(total))
-        centered = ops.subtract(x, mean_)
-        weighted = ops.multiply(centered, w)
-        if aweights is None:
-            divisor = total - correction
-        else:
-            divisor = total - correction * (weights * tensor_of("cov", aweights).array).sum(dtype=np.float64) / total
-    product = ops.matmul(centered, weighted.T)
-    divided = (
-        ops.multiply(product, float(np.float64(1) / np.float64(builtins.max(divisor, 0))))
-        if divisor > 0
-        else (ops.divide(product, plain(np.zeros((), x.dtype))))
-    )
-    return divided.reshape(()) if tensor_of("cov", input).ndim < 2 else divided
+        total = ops.sum(weights)
+        centered = ops.subtract(x, ops.divide(ops.sum(ops.multiply(x, weights), axis=1, keepdims=True), total))
+        product = ops.matmul(centered, ops.multiply(centered, weights).T)
+        lost = total if average is None else ops.sum(ops.multiply(weights, average))
+        divisor = ops.subtract(total, ops.multiply(ops.divide(lost, total), float(correction)))
+    if divisor.array <= 0:
+        warnings.warn("cov: the correction leaves no degrees of freedom", UserWarning, stacklevel=2)
+        divisor = ops.multiply(divisor, 0.0)
+    result = ops.divide(product, divisor)
+    return result.reshape(()) if result.shape == (1, 1) else result
 
 
 def corrcoef(input: Any) -> Tensor:
@@ -369,8 +375,7 @@ def corrcoef(input: Any) -> Tensor:
         return ops.divide(covariance, covariance)
     n = covariance.shape[0]
     diagonal = covariance.reshape(-1)[:: n + 1]
-    root = folds.norm(diagonal.reshape(n, 1), ord=1, axis=1) if n else diagonal
-    scale = functions.find("sqrt")(root)
+    scale = ops.sqrt(diagonal)
     ratio = ops.divide(ops.divide(covariance, scale.reshape(n, 1)), scale.reshape(1, n))
     inside = np.clip(ratio.array, -1, 1)
     return derived(ratio, inside, "clip", lambda g: np.where(np.abs(ratio.array) <= 1, g, 0).astype(g.dtype), False)

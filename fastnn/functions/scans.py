@@ -9,7 +9,7 @@ import numpy as np
 from fastnn import functions, ops
 from fastnn._runtime.tensor import TensorBase
 from fastnn.errors import ShapeError
-from fastnn.functions.reductions import _summable, sum
+from fastnn.functions.reductions import _as, _summable, sum
 from fastnn.functions.results import axis_of, call, into, pair, plain, tensor_of
 from fastnn.ops import scan
 from fastnn.tensor import Tensor
@@ -18,13 +18,13 @@ from fastnn.tensor import Tensor
 def cumsum(input: Any, dim: int, *, dtype: Any = None, out: Any = None) -> Tensor:
     """Sums of the elements up to each one along `dim`. Integers and bools add up as int64; `dtype`: converted first."""
     x = _summable("cumsum", input, dtype)
-    return call(scan.cumsum, x, out, axis=axis_of("cumsum", dim, x))
+    return _as(call(scan.cumsum, x, out, axis=axis_of("cumsum", dim, x)), x)
 
 
 def cumprod(input: Any, dim: int, *, dtype: Any = None, out: Any = None) -> Tensor:
     """Products of the elements up to each one along `dim`. Integers and bools multiply as int64."""
     x = _summable("cumprod", input, dtype)
-    return call(scan.cumprod, x, out, axis=axis_of("cumprod", dim, x))
+    return _as(call(scan.cumprod, x, out, axis=axis_of("cumprod", dim, x)), x)
 
 
 def logcumsumexp(input: Any, dim: int, *, out: Any = None) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn import ops
 from fastnn._runtime.tensor import TensorBase, derived
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.functions.results import axis_of, into, pair, plain, tensor_of
@@ -215,7 +216,20 @@ def _quantile(name: str, input: Any, q: Any, dim: int | None, keepdim: bool, int
             np.add.at(dx, tuple(grid), own * share)
         return np.moveaxis(dx, -1, axis).reshape(x.shape)
 
-    return into(name, out, derived(x, np.asarray(result, x.dtype), name, back, False))
+    found = derived(x, np.asarray(result, x.dtype), name, back, False)
+    if isinstance(q, TensorBase) and q.requires_grad:
+        # the rank moves with q, and the result along the line between two elements
+        slope = (above - below) * (np.maximum(length - missing - 1, 0) if name == "nanquantile" else length - 1)
+        slope = np.where((missing > 0) if name == "quantile" else (missing == length), 0, slope)
+        if interpolation != "linear":
+            slope = np.zeros_like(slope)
+
+        def back_q(g: np.ndarray) -> np.ndarray:
+            own = np.moveaxis(g.reshape(wanted.size, *lines.shape[:-1]), 0, -1)
+            return (own * slope).reshape(-1, wanted.size).sum(0).reshape(given.shape).astype(g.dtype)
+
+        found = ops.add(found, derived(q, np.zeros(shape, x.dtype), name, back_q, False))
+    return into(name, out, found)
 
 
 def quantile(

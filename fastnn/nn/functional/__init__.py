@@ -37,6 +37,7 @@ from fastnn.nn.functional.activation import (
     threshold,
     threshold_,
 )
+from fastnn.nn.functional.distance import cosine_similarity, normalize, pairwise_distance, pdist
 from fastnn.nn.functional.dropout import (
     alpha_dropout,
     dropout,
@@ -64,6 +65,7 @@ __all__ = [
     "celu",
     "celu_",
     "channel_shuffle",
+    "cosine_similarity",
     "cross_entropy",
     "dropout",
     "dropout1d",
@@ -91,6 +93,9 @@ __all__ = [
     "pad",
     "pixel_shuffle",
     "pixel_unshuffle",
+    "normalize",
+    "pairwise_distance",
+    "pdist",
     "prelu",
     "relu",
     "relu6",

@@ -1,0 +1,77 @@
+"""Distances between vectors and their directions, under torch's names and arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn import ops
+from fastnn._runtime.tensor import derived
+from fastnn.errors import ShapeError
+from fastnn.functions.results import floats_of, into, tensor_of
+from fastnn.ops import folds
+from fastnn.tensor import Tensor
+
+
+def at_least(x: Tensor, low: float) -> Tensor:
+    """The larger of an element and a number; no gradient where that is the number."""
+    return derived(x, np.maximum(x.array, x.array.dtype.type(low)), "clamp", lambda g: g * (x.array >= low), False)
+
+
+def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+    """The `p`-norm of ``x1 - x2 + eps`` over the last axis, broadcast: (*, D), (*, D) -> (*)."""
+    difference = ops.subtract(tensor_of("pairwise_distance", x1), tensor_of("pairwise_distance", x2))
+    return folds.norm(ops.add(difference, eps), ord=p, axis=-1, keepdims=keepdim)
+
+
+def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """The cosine of the angle between vectors along `dim`, broadcast; lengths below `eps` count as `eps`."""
+    a, b = floats_of("cosine_similarity", x1), floats_of("cosine_similarity", x2)
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    a, b = (x if x.shape == shape else x.expand(shape) for x in (a, b))
+    a, b = (ops.divide(x, at_least(folds.norm(x, axis=dim, keepdims=True), eps)) for x in (a, b))
+    return ops.sum(ops.multiply(a, b), axis=dim)
+
+
+def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Any = None) -> Tensor:
+    """The input over its `p`-norm along `dim`; norms below `eps` count as `eps`."""
+    x = floats_of("normalize", input)
+    length = at_least(folds.norm(x, ord=p, axis=dim, keepdims=True), eps)
+    return into("normalize", out, ops.divide(x, length))
+
+
+def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
+    """The `p`-norms of the differences of all rows: (*, P, M), (*, R, M) -> (*, P, R).
+
+    `compute_mode` is taken and checked; differences are formed in every mode, which loses no digits.
+    """
+    a, b = floats_of("cdist", x1), floats_of("cdist", x2)
+    modes = "use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist"
+    if compute_mode not in modes:
+        raise ValueError(f"cdist: compute_mode must be one of {', '.join(modes)}, got {compute_mode!r}")
+    if p < 0:
+        raise ValueError(f"cdist: p must not be negative, got {p}")
+    if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-1]:
+        raise ShapeError(f"cdist: x1 and x2 must be matrices with as many columns, got {a.shape} and {b.shape}")
+    return folds.norm(ops.subtract(a.unsqueeze(-2), b.unsqueeze(-3)), ord=p, axis=-1) if a.shape[-1] else _nothing(a, b)
+
+
+def _nothing(a: Tensor, b: Tensor) -> Tensor:
+    """The distances of rows without elements."""
+    return ops.sum(ops.subtract(a.unsqueeze(-2), b.unsqueeze(-3)), axis=-1)
+
+
+def pdist(input: Any, p: float = 2.0) -> Tensor:
+    """The `p`-norms of the differences of each pair of rows, (N, M) -> (N (N - 1) / 2): row 0 to the others first."""
+    x = floats_of("pdist", input)
+    if x.ndim != 2:
+        raise ShapeError(f"pdist: input must be a matrix, got shape {x.shape}")
+    if p < 0:
+        raise ValueError(f"pdist: p must not be negative, got {p}")
+    first, second = np.triu_indices(x.shape[0], 1)
+    difference = ops.subtract(x[first], x[second])
+    return folds.norm(difference, ord=p, axis=-1) if x.shape[1] else ops.sum(difference, axis=-1)
+
+
+__all__ = ["cdist", "cosine_similarity", "pairwise_distance", "pdist"]
