@@ -22,10 +22,10 @@ from fastnn.ops.arithmetic import (
     not_equal,
     subtract,
 )
+from fastnn.ops.classification import cross_entropy
 from fastnn.ops.dense import dense
 from fastnn.ops.einsum import einsum
 from fastnn.ops.linear import linear
-from fastnn.ops.loss import cross_entropy
 from fastnn.ops.matmul import matmul
 from fastnn.ops.products import bmm, dot, inner, mm, mv, outer, vdot
 from fastnn.ops.reduction import mean, sum
@@ -42,12 +42,18 @@ HOMES: dict[str, str] = {
     "mixture": "addcdiv addcmul entropy lerp logit xlog1py xlogy",
     "question": "isfinite isinf isnan isneginf isposinf logical_and logical_not logical_or logical_xor signbit",
     "gates": "glu logsigmoid mish softplus softsign tanhshrink",
+    "labels": "nll_loss",
+    "likelihood": "binary_cross_entropy binary_cross_entropy_with_logits kl_div",
+    "margins": "multi_margin_loss multilabel_margin_loss",
+    "ranking": "hinge_embedding_loss margin_ranking_loss soft_margin_loss",
     "rectifiers": "celu elu hardshrink hardsigmoid hardswish hardtanh leaky_relu prelu relu6 selu softshrink threshold",
     "extremes": "argmax argmin max_at min_at",
     "folds": "logsumexp max min norm prod",
     "moments": "std var",
     "scan": "cummax cummin cumprod cumsum logcumsumexp",
     "sorting": "argsort sort_at top_at",
+    "regression": "gaussian_nll_loss huber_loss l1_loss mse_loss poisson_nll_loss smooth_l1_loss",
+    "soft_targets": "soft_cross_entropy",
 }
 
 _LAZY = {name: module for module, names in HOMES.items() for name in names.split()}
