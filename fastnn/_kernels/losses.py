@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from fastnn._kernels import functions as f
-from fastnn._kernels.activations import Formula, log1p_of_unit, log_sigmoid, softplus_of
+from fastnn._kernels.activations import Formula, log_sigmoid
+from fastnn._kernels.mathematics.exponential import exp, sigmoid
+from fastnn._kernels.mathematics.logarithm import log, log1p, softplus, times_logarithm
 from fastnn._kernels.vector import Value, absolute, fma, select
 
 
@@ -47,16 +48,8 @@ def _huber_slope(d: Value, delta: Value) -> Value:
     return select(absolute(d).compare("<", delta), d, _sign(d) * delta)
 
 
-def _log1m(x: Value) -> Value:
-    """``log(1 - x)`` for x from 0 to 1, with all digits near 0."""
-    small = x.compare("<", 0.25)
-    # with e = x / (1 - x), from 0 to 1/3 here, log(1 - x) = -log(1 + e)
-    e = select(small, x, 0.0)
-    return select(small, -log1p_of_unit(e / (1.0 - e)), f.log(1.0 - x))
-
-
 def _bce(x: Value, target: Value) -> Value:
-    return (target - 1.0) * _at_least(_log1m(x), -100.0) - target * _at_least(f.log(x), -100.0)
+    return (target - 1.0) * _at_least(log1p(-x), -100.0) - target * _at_least(log(x), -100.0)
 
 
 def _bce_input(g: Value, x: Value, target: Value) -> Value:
@@ -69,47 +62,42 @@ def _bce_logits_positive(x: Value, target: Value, positive: Value) -> Value:
 
 def _bce_logits_positive_input(g: Value, x: Value, target: Value, positive: Value) -> Value:
     both = positive * target
-    return g * (fma(1.0 - target + both, f.sigmoid(x), -both))
-
-
-def _x_log_x(x: Value) -> Value:
-    """``x log x``, 0 at 0."""
-    return select(x.compare("==", 0.0), 0.0, x * f.log(x))
+    return g * (fma(1.0 - target + both, sigmoid(x), -both))
 
 
 def _kl_target(g: Value, x: Value, target: Value) -> Value:
-    inner = f.log(target) + 1.0
+    inner = log(target) + 1.0
     return g * (inner - x)
 
 
 def _kl_log_target(g: Value, x: Value, target: Value) -> Value:
-    return g * (f.exp(target) * (target - x + 1.0))
+    return g * (exp(target) * (target - x + 1.0))
 
 
 def _stirling(target: Value) -> Value:
     """An approximation of ``log(target!)`` for targets above 1, 0 for others."""
     large = target.compare(">", 1.0)
     t = select(large, target, 1.0)
-    return select(large, t * f.log(t) - t + 0.5 * f.log(2.0 * math.pi * t), 0.0)
+    return select(large, t * log(t) - t + 0.5 * log(2.0 * math.pi * t), 0.0)
 
 
 def _stirling_slope(target: Value) -> Value:
     large = target.compare(">", 1.0)
     t = select(large, target, 1.0)
-    return select(large, f.log(t) + 0.5 / t, 0.0)
+    return select(large, log(t) + 0.5 / t, 0.0)
 
 
 def _poisson_log(x: Value, target: Value, eps: Value) -> Value:
-    return f.exp(x) - target * x
+    return exp(x) - target * x
 
 
 def _poisson(x: Value, target: Value, eps: Value) -> Value:
-    return x - target * f.log(x + eps)
+    return x - target * log(x + eps)
 
 
 def _gaussian(x: Value, target: Value, variance: Value, eps: Value) -> Value:
     v, d = _at_least(variance, eps), x - target
-    return 0.5 * (f.log(v) + d * d / v)
+    return 0.5 * (log(v) + d * d / v)
 
 
 def _gaussian_input(g: Value, x: Value, target: Value, variance: Value, eps: Value) -> Value:
@@ -137,6 +125,16 @@ def _ranking(x: Value, y: Value, target: Value, margin: Value) -> Value:
 
 def _ranking_active(g: Value, x: Value, y: Value, target: Value, margin: Value) -> Value:
     return select((margin - target * (x - y)).compare(">=", 0.0), g, 0.0)
+
+
+def _cosine(x: Value, target: Value, margin: Value) -> Value:
+    apart = select(target.compare("==", -1.0), _at_least(x - margin, 0.0), 0.0)
+    return select(target.compare("==", 1.0), 1.0 - x, apart)
+
+
+def _cosine_input(g: Value, x: Value, target: Value, margin: Value) -> Value:
+    apart = select(target.compare("==", -1.0) & (x - margin).compare(">=", 0.0), g, 0.0)
+    return select(target.compare("==", 1.0), -g, apart)
 
 
 def _of_difference(name: str, slope: Callable[..., Value], cells: int = 0) -> dict[str, Formula]:
@@ -180,13 +178,13 @@ ROWS: dict[str, Formula] = {
         {
             "bce": Formula(2, _bce),
             "bce_input": Formula(3, _bce_input),
-            "bce_target": Formula(3, lambda g, x, target: g * (_log1m(x) - f.log(x))),
+            "bce_target": Formula(3, lambda g, x, target: g * (log1p(-x) - log(x))),
         }
     ),
     **_weighted(
         {
             "bce_logits": Formula(2, lambda x, target: fma(1.0 - target, x, -log_sigmoid(x))),
-            "bce_logits_input": Formula(3, lambda g, x, target: g * (f.sigmoid(x) - target)),
+            "bce_logits_input": Formula(3, lambda g, x, target: g * (sigmoid(x) - target)),
             "bce_logits_target": Formula(3, lambda g, x, target: g * -x),
             "bce_logits_positive": Formula(3, _bce_logits_positive),
             "bce_logits_positive_input": Formula(4, _bce_logits_positive_input),
@@ -195,20 +193,20 @@ ROWS: dict[str, Formula] = {
             ),
         }
     ),
-    "kl_div": Formula(2, lambda x, target: _x_log_x(target) - target * x),
+    "kl_div": Formula(2, lambda x, target: times_logarithm(target, target, log) - target * x),
     "kl_div_input": Formula(3, lambda g, x, target: -(g * target)),
     "kl_div_target": Formula(3, _kl_target),
-    "kl_div_log": Formula(2, lambda x, target: f.exp(target) * (target - x)),
-    "kl_div_log_input": Formula(3, lambda g, x, target: -(g * f.exp(target))),
+    "kl_div_log": Formula(2, lambda x, target: exp(target) * (target - x)),
+    "kl_div_log_input": Formula(3, lambda g, x, target: -(g * exp(target))),
     "kl_div_log_target": Formula(3, _kl_log_target),
     "poisson": Formula(2, _poisson, 1),
     "poisson_input": Formula(3, lambda g, x, target, eps: g * (1.0 - target / (x + eps)), 1),
-    "poisson_target": Formula(3, lambda g, x, target, eps: g * -f.log(x + eps), 1),
+    "poisson_target": Formula(3, lambda g, x, target, eps: g * -log(x + eps), 1),
     "poisson_log": Formula(2, _poisson_log, 1),
-    "poisson_log_input": Formula(3, lambda g, x, target, eps: g * (f.exp(x) - target), 1),
+    "poisson_log_input": Formula(3, lambda g, x, target, eps: g * (exp(x) - target), 1),
     "poisson_log_target": Formula(3, lambda g, x, target, eps: g * -x, 1),
     "poisson_full": Formula(2, lambda x, target, eps: _poisson(x, target, eps) + _stirling(target), 1),
-    "poisson_full_target": Formula(3, lambda g, x, target, eps: g * (_stirling_slope(target) - f.log(x + eps)), 1),
+    "poisson_full_target": Formula(3, lambda g, x, target, eps: g * (_stirling_slope(target) - log(x + eps)), 1),
     "poisson_log_full": Formula(2, lambda x, target, eps: _poisson_log(x, target, eps) + _stirling(target), 1),
     "poisson_log_full_target": Formula(3, lambda g, x, target, eps: g * (_stirling_slope(target) - x), 1),
     "gaussian": Formula(3, _gaussian, 1),
@@ -218,9 +216,11 @@ ROWS: dict[str, Formula] = {
     "gaussian_var": Formula(4, _gaussian_variance, 1),
     "hinge": Formula(2, _hinge, 1),
     "hinge_input": Formula(3, _hinge_input, 1),
-    "soft_margin": Formula(2, lambda x, target: softplus_of(-target * x)),
-    "soft_margin_input": Formula(3, lambda g, x, target: g * -target * f.sigmoid(-target * x)),
-    "soft_margin_target": Formula(3, lambda g, x, target: g * -x * f.sigmoid(-target * x)),
+    "cosine": Formula(2, _cosine, 1),
+    "cosine_input": Formula(3, _cosine_input, 1),
+    "soft_margin": Formula(2, lambda x, target: softplus(-target * x)),
+    "soft_margin_input": Formula(3, lambda g, x, target: g * -target * sigmoid(-target * x)),
+    "soft_margin_target": Formula(3, lambda g, x, target: g * -x * sigmoid(-target * x)),
     "ranking": Formula(3, _ranking, 1),
     "ranking_input1": Formula(4, lambda g, x, y, t, margin: _ranking_active(g, x, y, t, margin) * -t, 1),
     "ranking_input2": Formula(4, lambda g, x, y, t, margin: _ranking_active(g, x, y, t, margin) * t, 1),

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from fastnn._kernels.control import Code, Words, smaller, traced
-from fastnn._kernels.functions import exp, log
 from fastnn._kernels.jit import kernel
+from fastnn._kernels.mathematics.exponential import exp
+from fastnn._kernels.mathematics.logarithm import log
 from fastnn._kernels.reduction import converted
 from fastnn._kernels.softmax import BLOCK, LOGS, SUMS, TOPS, ClassWeights, Rows, load, smoothing_of
 from fastnn._kernels.vector import Lanes, Value, added, fma, fold

@@ -148,7 +148,8 @@ def _lower(low: Lowering, x: Array, target: Array, weight: Array | None) -> Any:
         "softmax.loss_rows",
         [
             writes(losses), writes(row_weights), writes(stats), reads(source), reads(target),
-            *class_weights(low, weight), rows, classes, group, source.strides[0], target.strides[0], ignored, bits_of(attrs["label_smoothing"]),
+            *class_weights(low, weight), rows, classes, group, source.strides[0], target.strides[0], ignored,
+            bits_of(attrs["label_smoothing"]),
         ],
         chunks=chunks,
         work=work,
@@ -179,9 +180,9 @@ def _lower_backward(low: Lowering, dloss: Array) -> Any:
         "softmax.loss_backward",
         [
             writes(dx), reads(dloss), reads(source), reads(target), *class_weights(low, weight),
-            reads(low.saved["stats"]), reads(low.saved["total"]) if attrs["reduction"] == "mean" else 0, rows, classes, group, classes,
-            dloss.strides[0] if dloss.ndim else 0, source.strides[0], target.strides[0], attrs["ignore_index"],
-            bits_of(attrs["label_smoothing"]),
+            reads(low.saved["stats"]), reads(low.saved["total"]) if attrs["reduction"] == "mean" else 0, rows, classes,
+            group, classes, dloss.strides[0] if dloss.ndim else 0, source.strides[0], target.strides[0],
+            attrs["ignore_index"], bits_of(attrs["label_smoothing"]),
         ],
         chunks=chunks,
         work=work,

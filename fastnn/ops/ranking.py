@@ -28,6 +28,26 @@ hinge_embedding_loss = loss(
 )
 
 
+def _cosine(x: np.ndarray, target: np.ndarray, *, margin: float) -> np.ndarray:
+    """Of cosines: ``1 - input`` where the target is 1, ``max(input - margin, 0)`` where it is -1; reduced."""
+    return np.where(target == 1, 1 - x, np.where(target == -1, np.maximum(x - margin, 0), 0))
+
+
+def _cosine_input(g: np.ndarray, x: np.ndarray, target: np.ndarray, *, margin: float) -> np.ndarray:
+    return np.where(target == 1, -g, np.where((target == -1) & (x - margin >= 0), g, 0))
+
+
+cosine_margin_loss = loss(
+    "cosine_margin_loss",
+    _cosine,
+    {"input": _cosine_input},
+    row=lambda there: "cosine",
+    cells={"margin": 0.0},
+    domain={"target": (-1.0, -1.0)},
+    cases=[{"*": (5, 6), "margin": 0.3}],
+)
+
+
 def _soft_margin(x: np.ndarray, target: np.ndarray) -> np.ndarray:
     """``log(1 + exp(-target * input))``, without overflow, reduced."""
     return np.logaddexp(0, -target * x)

@@ -86,10 +86,11 @@ def _soft_cross_entropy(
     if ignore_index >= 0:
         raise ValueError(f"cross_entropy: ignore_index is for labels, not for probabilities, got {ignore_index}")
     x, goal = as_tensor(input), as_tensor(target)
+    places: tuple[int, ...] = ()
     if x.ndim == 2:
         return ops.soft_cross_entropy(x, goal, weight, reduction, label_smoothing)
     if x.ndim == 1:
-        x, goal, places = x.reshape(1, -1), goal.reshape(1, -1), ()
+        x, goal = x.reshape(1, -1), goal.reshape(1, -1)
     else:
         order = (0, *range(2, x.ndim), 1)
         x, goal = x.permute(*order), goal.permute(*order)
@@ -209,7 +210,7 @@ def kl_div(
         reduction = legacy_reduction(reduction, size_average, reduce)
     elif reduction == "mean":
         warnings.warn(
-            "kl_div: reduction='mean' divides by all elements; 'batchmean', which divides by the batch, is the divergence",
+            "kl_div: reduction='mean' divides by all elements; 'batchmean', by the batch alone, is the divergence",
             stacklevel=2,
         )
     x, goal = together("kl_div", input, target)

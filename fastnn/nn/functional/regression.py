@@ -152,7 +152,7 @@ def gaussian_nll_loss(
     if spread.shape != x.shape:
         if x.shape[:-1] == spread.shape and x.ndim:
             spread = spread.unsqueeze(-1)
-        elif x.ndim != spread.ndim or sum(a for a, b in zip(x.shape, spread.shape, strict=True) if a != b) == 0:
+        elif x.ndim != spread.ndim or sum(b for a, b in zip(x.shape, spread.shape, strict=True) if a != b) != 1:
             raise ShapeError(f"gaussian_nll_loss: var must have the shape of input {x.shape}, got {spread.shape}")
     x, goal, spread = together("gaussian_nll_loss", x, target, spread)
     return ops.gaussian_nll_loss(x, goal, spread, reduction, bool(full), eps)
