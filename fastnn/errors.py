@@ -13,6 +13,10 @@ class DTypeError(TypeError, RuntimeError):
     """An element type that the op does not take, or types that do not go together."""
 
 
+class DomainError(ValueError, RuntimeError):
+    """Numbers outside of what the op takes."""
+
+
 class GraphError(RuntimeError, ValueError):
     """A backward pass that the recorded graph cannot give."""
 

@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from fastnn._kernels import activations
+from fastnn._kernels import activations, losses
 from fastnn._kernels import functions as f
 from fastnn._kernels import reduction_gradients as r
 from fastnn._kernels.control import Code, Words, smaller, traced
@@ -248,7 +248,9 @@ TABLE: dict[str, Row] = {
     "logsumexp": Row(2, lambda total, top: logarithm.log(total) + r.finite_or_zero(top)),
     "logsumexp_backward": Row(3, lambda dy, x, y: dy * exponential.exp(x - r.finite_or_zero(y))),
 }
-TABLE |= {name: Row(own.operands, own.expression, cells=own.cells) for name, own in activations.ROWS.items()}
+TABLE |= {
+    name: Row(own.operands, own.expression, cells=own.cells) for name, own in (activations.ROWS | losses.ROWS).items()
+}
 
 # Scratch: int64 words (the index along each axis), then for every array a block of STAGED elements.
 STAGED = 512

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from fastnn import ops
+from fastnn._numpy_views import axis_argument
 from fastnn._runtime.tensor import derived
 from fastnn.errors import ShapeError
-from fastnn.functions.results import floats_of, into, tensor_of
+from fastnn.functions.results import floats_of, into
 from fastnn.ops import folds
 from fastnn.tensor import Tensor
 
@@ -19,19 +20,37 @@ def at_least(x: Tensor, low: float) -> Tensor:
     return derived(x, np.maximum(x.array, x.array.dtype.type(low)), "clamp", lambda g: g * (x.array >= low), False)
 
 
+NORMS = {0.0: "0", 1.0: "1", 2.0: "2", float("inf"): "inf"}
+
+
+def _together(name: str, *inputs: Any) -> tuple[Tensor, ...]:
+    """The inputs, broadcast to one shape; ShapeError where they do not go together."""
+    tensors = tuple(floats_of(name, x) for x in inputs)
+    try:
+        shape = np.broadcast_shapes(*(t.shape for t in tensors))
+    except ValueError:
+        words = ", ".join(str(t.shape) for t in tensors)
+        raise ShapeError(f"{name}: shapes of the inputs must broadcast together, got {words}") from None
+    return tuple(t if t.shape == shape else t.expand(shape) for t in tensors)
+
+
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
-    """The `p`-norm of ``x1 - x2 + eps`` over the last axis, broadcast: (*, D), (*, D) -> (*)."""
-    difference = ops.subtract(tensor_of("pairwise_distance", x1), tensor_of("pairwise_distance", x2))
-    return folds.norm(ops.add(difference, eps), ord=p, axis=-1, keepdims=keepdim)
+    """The `p`-norm of ``x1 - x2 + eps`` over the last axis, broadcast: (*, D), (*, D) -> (*), with `keepdim` (*, 1)."""
+    a, b = _together("pairwise_distance", x1, x2)
+    y = ops.pairwise_distance(a, b, NORMS.get(float(p), "p"), eps, p)
+    return y.unsqueeze(-1) if keepdim else y
 
 
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The cosine of the angle between vectors along `dim`, broadcast; lengths below `eps` count as `eps`."""
-    a, b = floats_of("cosine_similarity", x1), floats_of("cosine_similarity", x2)
-    shape = np.broadcast_shapes(a.shape, b.shape)
-    a, b = (x if x.shape == shape else x.expand(shape) for x in (a, b))
-    a, b = (ops.divide(x, at_least(folds.norm(x, axis=dim, keepdims=True), eps)) for x in (a, b))
-    return ops.sum(ops.multiply(a, b), axis=dim)
+    a, b = _together("cosine_similarity", x1, x2)
+    axis = axis_argument("cosine_similarity", dim, a.ndim)
+    if not a.ndim:
+        return ops.cosine_similarity(a.reshape(1), b.reshape(1), False, eps)
+    if axis != a.ndim - 1:
+        order = [i for i in range(a.ndim) if i != axis] + [axis]
+        a, b = a.permute(order), b.permute(order)
+    return ops.cosine_similarity(a, b, False, eps)
 
 
 def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Any = None) -> Tensor:

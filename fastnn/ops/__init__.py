@@ -22,10 +22,10 @@ from fastnn.ops.arithmetic import (
     not_equal,
     subtract,
 )
+from fastnn.ops.classification import cross_entropy
 from fastnn.ops.dense import dense
 from fastnn.ops.einsum import einsum
 from fastnn.ops.linear import linear
-from fastnn.ops.loss import cross_entropy
 from fastnn.ops.matmul import matmul
 from fastnn.ops.products import bmm, dot, inner, mm, mv, outer, vdot
 from fastnn.ops.reduction import mean, sum
@@ -47,7 +47,12 @@ HOMES: dict[str, str] = {
     "minimum nan_to_num nextafter remainder round sign trunc where",
     "mixture": "addcdiv addcmul entropy erfc erfinv lerp logit xlog1py xlogy",
     "question": "isfinite isinf isnan isneginf isposinf logical_and logical_not logical_or logical_xor signbit",
+    "distance": "cosine_similarity pairwise_distance",
     "gates": "glu logsigmoid mish softplus softsign tanhshrink",
+    "labels": "nll_loss",
+    "likelihood": "binary_cross_entropy binary_cross_entropy_with_logits kl_div",
+    "margins": "multi_margin_loss multilabel_margin_loss",
+    "ranking": "cosine_margin_loss hinge_embedding_loss margin_ranking_loss soft_margin_loss",
     "rectifiers": "celu elu hardshrink hardsigmoid hardswish hardtanh leaky_relu prelu relu6 selu softshrink threshold",
     "extremes": "argmax argmin max_at min_at",
     "folds": "logsumexp max min norm prod",
@@ -60,6 +65,8 @@ HOMES: dict[str, str] = {
     "rearranging": "diag_embed flip repeat roll tile tril triu",
     "scattering": "index_put index_reduce masked_fill scatter scatter_reduce",
     "views": "broadcast_to diagonal expand_dims moveaxis reshape sliding_window squeeze swapaxes transpose",
+    "regression": "gaussian_nll_loss huber_loss l1_loss mse_loss poisson_nll_loss smooth_l1_loss",
+    "soft_targets": "soft_cross_entropy",
 }
 
 _LAZY = {name: module for module, names in HOMES.items() for name in names.split()}

@@ -26,7 +26,7 @@ def _softplus_gradient(dy: np.ndarray, x: np.ndarray, *, beta: float, threshold:
     return np.where(z > threshold, dy, dy * stable_sigmoid(z))
 
 
-def _logsigmoid(x: np.ndarray) -> np.ndarray:
+def log_sigmoid(x: np.ndarray) -> np.ndarray:
     """``log(1 / (1 + exp(-x)))``, without overflow."""
     return np.asarray(np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))))
 
@@ -70,7 +70,7 @@ def _tanhshrink_gradient(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 softplus = activation("softplus", _softplus, _softplus_gradient, "x", cells={"beta": 1.0, "threshold": 20.0})
-logsigmoid = activation("logsigmoid", _logsigmoid, _logsigmoid_gradient, "x")
+logsigmoid = activation("logsigmoid", log_sigmoid, _logsigmoid_gradient, "x")
 mish = activation("mish", _mish, _mish_gradient, "x")
 softsign = activation("softsign", _softsign, _softsign_gradient, "x")
 tanhshrink = activation("tanhshrink", _tanhshrink, _tanhshrink_gradient, "x")

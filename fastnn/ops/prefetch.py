@@ -9,8 +9,8 @@ from typing import Any
 from fastnn._kernels import jit
 from fastnn._runtime.dispatch import get_backend
 from fastnn.ops.activation import relu
+from fastnn.ops.classification import cross_entropy
 from fastnn.ops.linear import linear
-from fastnn.ops.loss import cross_entropy
 from fastnn.ops.lowering import Array, dense_strides
 from fastnn.ops.op import KERNEL_DTYPES, NUMPY_BACKEND, Op
 from fastnn.ops.op import kernels_of as every

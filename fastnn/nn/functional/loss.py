@@ -1,7 +1,8 @@
-"""Losses under torch's names and arguments."""
+"""What losses share: reductions, and inputs that broadcast."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,65 +13,59 @@ from fastnn.tensor import Tensor, as_tensor
 
 
 def legacy_reduction(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
-    """The reduction that torch's older two flags ask for."""
+    """The reduction; or, with a warning, the one that torch's older two flags ask for."""
     if size_average is None and reduce is None:
         return reduction
-    if reduce is False:
-        return "none"
-    return "sum" if size_average is False else "mean"
+    legacy = "none" if reduce is False else "sum" if size_average is False else "mean"
+    warnings.warn(f"size_average and reduce are old: use reduction={legacy!r} instead", stacklevel=3)
+    return legacy
 
 
-def cross_entropy(
-    input: Any,
-    target: Any,
-    weight: Any = None,
-    size_average: bool | None = None,
-    ignore_index: int = -100,
-    reduce: bool | None = None,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-) -> Tensor:
-    """Cross-entropy of softmax(`input`) against class labels.
+def reduced(each: Any, reduction: str) -> Any:
+    """The mean, the sum, or all of the losses; ValueError for another reduction."""
+    if reduction == "none":
+        return each
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"reduction must be one of mean, sum, none, got {reduction!r}")
+    return ops.mean(each) if reduction == "mean" else ops.sum(each)
 
-    Parameters
-    ----------
-    input : logits, (N, C) or (C), or (N, C, d1, ...).
-    target : class labels from 0 to C - 1, int64, of shape (N), (), or (N, d1, ...).
-    weight : a weight for each class, (C).
-    ignore_index : label that counts neither in the loss nor in its mean.
-    reduction : ``"mean"`` (over the weights of the labels), ``"sum"`` or ``"none"``.
-    label_smoothing : from 0 to 1, the share of the target that is spread evenly over all classes.
 
-    Raises
-    ------
-    IndexError : a label outside 0 to C - 1 that is not `ignore_index`.
-    """
-    if size_average is not None or reduce is not None:
-        reduction = legacy_reduction(reduction, size_average, reduce)
-    ndim = input.ndim if isinstance(input, (Tensor, np.ndarray)) else np.ndim(input)
-    if ndim == 2:
-        return ops.cross_entropy(input, target, weight, reduction, ignore_index, label_smoothing)
-    if ndim == 1:
-        input, target = as_tensor(input), as_tensor(target)
-        loss = ops.cross_entropy(
-            input.reshape(1, -1), target.reshape(1), weight, reduction, ignore_index, label_smoothing
+def together(name: str, *inputs: Any) -> tuple[Tensor, ...]:
+    """The inputs as Tensors that broadcast to one shape; ShapeError where they do not."""
+    tensors = tuple(as_tensor(x) for x in inputs)
+    shapes = [t.shape for t in tensors]
+    if all(shape == shapes[0] for shape in shapes):
+        return tensors
+    try:
+        shape = np.broadcast_shapes(*shapes)
+    except ValueError:
+        words = ", ".join(map(str, shapes))
+        raise ShapeError(f"{name}: shapes of the inputs must broadcast together, got {words}") from None
+    return tuple(t if t.shape == shape else t.expand(shape) for t in tensors)
+
+
+def paired(name: str, input: Any, target: Any) -> tuple[Any, Any]:
+    """An input and its target; where they differ in shape, with a warning, broadcast."""
+    if getattr(input, "shape", None) == getattr(target, "shape", ()):
+        return input, target
+    x, goal = as_tensor(input), as_tensor(target)
+    if x.shape != goal.shape:
+        warnings.warn(
+            f"{name}: target has shape {goal.shape}, input {x.shape}; they are broadcast, which is seldom what is "
+            "meant: give them the same shape",
+            stacklevel=3,
         )
-        return loss.reshape(()) if reduction == "none" else loss
-    if ndim == 0:
-        raise ShapeError(f"cross_entropy: input must have at least 1 axis, (N, C) or (C), got {input.shape}")
-    input, target = as_tensor(input), as_tensor(target)
-    # classes last, positions joined
-    moved = input.permute(0, *range(2, ndim), 1)
-    if tuple(target.shape) != moved.shape[:-1]:
-        raise ShapeError(
-            f"cross_entropy: target must have shape {moved.shape[:-1]} to match input {input.shape}, got {target.shape}"
-        )
-    loss = ops.cross_entropy(
-        moved.reshape(target.numel(), moved.shape[-1]),
-        target.reshape(-1),
-        weight,
-        reduction,
-        ignore_index,
-        label_smoothing,
-    )
-    return loss.reshape(target.shape) if reduction == "none" else loss
+    return together(name, x, goal)  # type: ignore[return-value]
+
+
+def same_shape(name: str, input: Any, target: Any) -> None:
+    """Raise ShapeError unless input and target have the same shape."""
+    if np.shape(input) != np.shape(target):
+        raise ShapeError(f"{name}: target must have the shape of input {np.shape(input)}, got {np.shape(target)}")
+
+
+def spread(weight: Any, like: Any) -> Any:
+    """A weight of each element, repeated to a shape; None if there is none."""
+    if weight is None or np.shape(weight) == np.shape(like):
+        return weight
+    return as_tensor(weight).expand(np.shape(like))

@@ -11,27 +11,34 @@ from fastnn.ops.activation import row_chunks, rows_last
 from fastnn.ops.elementwise import contiguous
 from fastnn.ops.lowering import Array, Lowering, reads, writes
 from fastnn.ops.op import Op, Saved, Shape
+from fastnn.ops.terms import check_reduction
 
-REDUCTIONS = ("mean", "sum", "none")
 LABELS = ("int32", "int64")
 
 
-def _check(attributes: dict[str, Any]) -> dict[str, Any]:
-    reduction, smoothing, ignored = (attributes[n] for n in ("reduction", "label_smoothing", "ignore_index"))
+def check_smoothing(name: str, smoothing: Any) -> float:
+    """The label smoothing; TypeError or ValueError for one that is no number from 0 to 1."""
     if not isinstance(smoothing, (int, float)):
-        raise TypeError(f"cross_entropy: label_smoothing must be a number, got {smoothing!r}")
-    if not hasattr(ignored, "__index__"):
-        raise TypeError(f"cross_entropy: ignore_index must be an integer, got {ignored!r}")
-    if not -(1 << 63) <= int(ignored) < 1 << 63:
-        raise ValueError(f"cross_entropy: ignore_index must fit 64 bits, got {ignored}")
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"cross_entropy: reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
+        raise TypeError(f"{name}: label_smoothing must be a number, got {smoothing!r}")
     if not 0 <= smoothing <= 1:
-        raise ValueError(f"cross_entropy: label_smoothing must lie from 0 to 1, got {smoothing}")
+        raise ValueError(f"{name}: label_smoothing must lie from 0 to 1, got {smoothing}")
+    return float(smoothing)
+
+
+def check_ignored(name: str, ignored: Any) -> int:
+    """The label that is ignored; TypeError or ValueError for one that is no integer of 64 bits."""
+    if not hasattr(ignored, "__index__"):
+        raise TypeError(f"{name}: ignore_index must be an integer, got {ignored!r}")
+    if not -(1 << 63) <= int(ignored) < 1 << 63:
+        raise ValueError(f"{name}: ignore_index must fit 64 bits, got {ignored}")
+    return int(ignored)
+
+
+def _check(attributes: dict[str, Any]) -> dict[str, Any]:
     return {
-        "reduction": reduction,
-        "ignore_index": int(ignored),
-        "label_smoothing": float(smoothing),
+        "label_smoothing": check_smoothing("cross_entropy", attributes["label_smoothing"]),
+        "ignore_index": check_ignored("cross_entropy", attributes["ignore_index"]),
+        "reduction": check_reduction("cross_entropy", attributes)["reduction"],
     }
 
 
@@ -105,12 +112,12 @@ def _backward(ctx: Saved, dloss: np.ndarray) -> tuple[np.ndarray, None, None]:
     return np.where(counted[:, None], dx, 0), None, None
 
 
-def _bits(value: float) -> int:
+def bits_of(value: float) -> int:
     """A float64's bits as an int64: how a constant reaches a kernel's arguments."""
     return int(struct.unpack("q", struct.pack("d", value))[0])
 
 
-def _weights(low: Lowering, weight: Array | None) -> list[Any]:
+def class_weights(low: Lowering, weight: Array | None) -> list[Any]:
     """The argument for class weights, or 0."""
     return [0] if weight is None else [reads(contiguous(low, weight))]
 
@@ -140,8 +147,9 @@ def _lower(low: Lowering, x: Array, target: Array, weight: Array | None) -> Any:
     low.phase(
         "softmax.loss_rows",
         [
-            writes(losses), writes(row_weights), writes(stats), reads(source), reads(target), *_weights(low, weight),
-            rows, classes, group, source.strides[0], target.strides[0], ignored, _bits(attrs["label_smoothing"]),
+            writes(losses), writes(row_weights), writes(stats), reads(source), reads(target),
+            *class_weights(low, weight), rows, classes, group, source.strides[0], target.strides[0], ignored,
+            bits_of(attrs["label_smoothing"]),
         ],
         chunks=chunks,
         work=work,
@@ -171,10 +179,10 @@ def _lower_backward(low: Lowering, dloss: Array) -> Any:
     low.phase(
         "softmax.loss_backward",
         [
-            writes(dx), reads(dloss), reads(source), reads(target), *_weights(low, weight), reads(low.saved["stats"]),
-            reads(low.saved["total"]) if attrs["reduction"] == "mean" else 0, rows, classes, group, classes,
-            dloss.strides[0] if dloss.ndim else 0, source.strides[0], target.strides[0], attrs["ignore_index"],
-            _bits(attrs["label_smoothing"]),
+            writes(dx), reads(dloss), reads(source), reads(target), *class_weights(low, weight),
+            reads(low.saved["stats"]), reads(low.saved["total"]) if attrs["reduction"] == "mean" else 0, rows, classes,
+            group, classes, dloss.strides[0] if dloss.ndim else 0, source.strides[0], target.strides[0],
+            attrs["ignore_index"], bits_of(attrs["label_smoothing"]),
         ],
         chunks=chunks,
         work=work,
