@@ -1,7 +1,8 @@
 """Record what torch's optimizers compute, for the tests: ``python tools/record_torch_optim.py`` (needs torch).
 
 Each run takes a few float64 steps on a small quadratic; results and state go to tests/optim/torch_steps.json. Each
-schedule takes 24 steps on two parameter groups; its rates and momenta go to tests/optim/torch_schedules.json.
+schedule takes 24 steps on two parameter groups; its rates and momenta go to tests/optim/torch_schedules.json. What
+L-BFGS does goes to tests/optim/torch_lbfgs.json.
 """
 
 from __future__ import annotations
@@ -161,6 +162,45 @@ def record_schedule(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     return {"schedule": name, "arguments": arguments, "steps": steps}
 
 
+LBFGS_RUNS: list[dict[str, Any]] = [
+    {"function": "quartic"},
+    {"function": "quartic", "lr": 0.5, "max_iter": 4},
+    {"function": "quartic", "max_iter": 3, "history_size": 2},
+    {"function": "quartic", "tolerance_grad": 0.5, "max_iter": 3},
+    {"function": "quartic", "tolerance_change": 0.1, "max_iter": 6},
+    {"function": "quartic", "line_search_fn": "strong_wolfe"},
+    {"function": "rosenbrock", "line_search_fn": "strong_wolfe"},
+    {"function": "rosenbrock", "line_search_fn": "strong_wolfe", "lr": 0.3, "max_iter": 5},
+    {"function": "rosenbrock", "line_search_fn": "strong_wolfe", "history_size": 3, "max_iter": 8, "max_eval": 9},
+]
+
+
+def record_lbfgs(options: dict[str, Any]) -> dict[str, Any]:
+    """Three steps in two parameters: losses, parameters, and how often the function was computed."""
+    import torch
+
+    options = dict(options)
+    function = options.pop("function")
+    x, y = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in ([-1.2, 0.5], [1.0, -0.3]))
+    optimizer = torch.optim.LBFGS([x, y], **options)
+
+    def closure() -> Any:
+        optimizer.zero_grad()
+        if function == "rosenbrock":
+            loss = (100 * (y - x * x) ** 2 + (1 - x) ** 2).sum()
+        else:
+            loss = ((x - 1) ** 2 + 2 * (y + 0.5) ** 2 + 0.3 * (x * y) ** 2 + 0.1 * x**4).sum()
+        loss.backward()
+        return loss
+
+    losses = [optimizer.step(closure).item() for _ in range(3)]
+    state = optimizer.state[x]
+    return {
+        "function": function, "options": options, "losses": losses, "x": x.tolist(), "y": y.tolist(),
+        "func_evals": state["func_evals"], "n_iter": state["n_iter"], "history": len(state["old_dirs"]),
+    }  # fmt: skip
+
+
 def write(file: str, head: dict[str, Any], key: str, rows: list[dict[str, Any]]) -> None:
     """Write JSON with a line for each row."""
     lines = "".join(f" {json.dumps(name)}: {json.dumps(value)},\n" for name, value in head.items())
@@ -172,3 +212,4 @@ if __name__ == "__main__":
     head = {"start": START, "target": TARGET, "weights": WEIGHTS}
     write("torch_steps.json", head, "runs", [record(*run) for run in RUNS])
     write("torch_schedules.json", {"metrics": METRICS}, "schedules", [record_schedule(*spec) for spec in SCHEDULES])
+    write("torch_lbfgs.json", {}, "runs", [record_lbfgs(options) for options in LBFGS_RUNS])

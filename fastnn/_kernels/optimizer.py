@@ -370,3 +370,16 @@ def average(dtype: str) -> Any:
         return [weight, 1.0 - weight, select(weight.compare("<", 0.5), weight.number(0.0), weight.number(1.0))]
 
     return update(dtype, step, numbers, 2, flags=0)
+
+
+@kernel
+def shift(dtype: str) -> Any:
+    """``p += length d``. Columns: p, d. Cells: length."""
+
+    def step(p: Value, d: Value, length: Value) -> Any:
+        return fma(length, d, p)
+
+    def numbers(length: Value) -> Sequence[Value]:
+        return [length]
+
+    return update(dtype, step, numbers, 2, flags=0)

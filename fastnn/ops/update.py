@@ -270,6 +270,11 @@ def average_reference(mean: Array, p: Array, weight: float) -> None:
     mean[...] = mean + weight * difference if weight < 0.5 else p - (1 - weight) * difference
 
 
+def shift_reference(p: Array, d: Array, length: float) -> None:
+    """Move along a direction in place."""
+    p += length * d
+
+
 _P = ("parameter", "gradient")
 _MOMENTS = (*_P, "exp_avg", "exp_avg_sq")
 
@@ -294,3 +299,4 @@ adadelta = Update("optimizer.adadelta", (*_P, "square_avg", "acc_delta"), 0.8, a
 rprop = Update("optimizer.rprop", (*_P, "prev", "step_size"), 0.6, rprop_reference)
 asgd = Update("optimizer.asgd", (*_P, "ax"), 0.4, asgd_reference)
 average = Update("optimizer.average", ("average", "parameter"), 0.25, average_reference)
+shift = Update("optimizer.shift", ("parameter", "direction"), 0.25, shift_reference)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fastnn.optim import lr_scheduler
 from fastnn.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam
 from fastnn.optim.adaptive import Adadelta, Adagrad, RMSprop, Rprop
+from fastnn.optim.lbfgs import LBFGS
 from fastnn.optim.optimizer import Optimizer
 from fastnn.optim.sgd import ASGD, SGD
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASGD",
+    "LBFGS",
     "SGD",
     "Adadelta",
     "Adagrad",
