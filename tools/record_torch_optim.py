@@ -1,8 +1,8 @@
 """Record what torch's optimizers compute, for the tests: ``python tools/record_torch_optim.py`` (needs torch).
 
 Each run takes a few float64 steps on a small quadratic; results and state go to tests/optim/torch_steps.json. Each
-schedule takes 24 steps on two parameter groups; its rates and momenta go to tests/optim/torch_schedules.json. L-BFGS
-has a file of its own.
+schedule takes 24 steps on two parameter groups; its rates and momenta go to tests/optim/torch_schedules.json. What
+L-BFGS does goes to tests/optim/torch_lbfgs.json.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.peers.__main__ import declared
 from benchmarks.peers.case import Case, Unavailable
-from benchmarks.peers.cases import linear, matmul, startup, steps
+from benchmarks.peers.cases import linear, matmul, optimizers, startup, steps
 from benchmarks.peers.cases.numpy_step import NumpyStep
 from benchmarks.peers.cases.steps import problem
 
@@ -24,7 +24,7 @@ def test_what_is_declared():
     } <= declared().keys()
     assert CASES["step-784-128-10-b32"].flops == 2 * 32 * (2 * 784 * 128 + 3 * 128 * 10)
     assert CASES["step-784-128-10-b32"].bar_against("numpy") is None
-    assert len(declared()) == sum(len(module.CASES) for module in (linear, matmul, startup, steps))
+    assert len(declared()) == sum(len(module.CASES) for module in (linear, matmul, optimizers, startup, steps))
 
 
 @pytest.mark.parametrize(
@@ -123,3 +123,22 @@ def test_the_numpy_step_learns():
     step = NumpyStep(weights, 1e-2)
     losses = [step(x, labels) for _ in range(200)]
     assert losses[-1] < 0.2 * losses[0]
+
+
+def test_steps_of_optimizers():
+    assert {name: case.bar for name, case in CASES.items() if name.startswith("update-")} == {
+        f"update-{name}-{size}": bar
+        for size, bar in (("large", 1.0), ("small", 2.0))
+        for name in ("adam", "adamw", "sgd-momentum")
+    }
+    assert 10_000_000 <= sum(optimizers.LARGE) < 10_001_000
+    work = CASES["update-sgd-momentum-small"].sides["fastnn"].setup(1)
+    work.run()
+    found = work.verify()
+    arrays = optimizers.problem(optimizers.SMALL, 1)
+    # with a gradient that stays, the buffer is its geometric sum
+    pull = sum(sum(0.9**k for k in range(step + 1)) for step in range(optimizers.VERIFIED_STEPS))
+    for i, (p, g) in enumerate(zip(arrays[::2], arrays[1::2], strict=True)):
+        np.testing.assert_allclose(
+            found[f"parameter{i}"], p - optimizers.VERIFIED_RATE * pull * g, rtol=1e-4, atol=1e-5
+        )
