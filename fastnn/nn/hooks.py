@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn._runtime.tensor import handed_on, is_grad_enabled
+from fastnn._runtime.tensor import is_grad_enabled, recorded
 from fastnn.tensor import Tensor, from_numpy
 
 if TYPE_CHECKING:
@@ -186,7 +186,12 @@ def _requiring(values: tuple[Any, ...]) -> list[int]:
 
 def _hand_on(values: tuple[Any, ...], places: list[int], name: str, function: Callable[..., Any]) -> tuple[Any, ...]:
     passed = [*values]
-    for place, view in zip(places, handed_on([values[place] for place in places], name, function), strict=True):
+    watched = [values[place] for place in places]
+
+    def full(gradients: list[Any]) -> Any:
+        return function([np.zeros_like(t.array) if g is None else g for g, t in zip(gradients, watched, strict=True)])
+
+    for place, view in zip(places, recorded(name, watched, watched, full), strict=True):
         passed[place] = view
     return tuple(passed)
 
