@@ -660,7 +660,7 @@ def as_tensor(data: Any, dtype: npt.DTypeLike | None = None, device: Any = None)
     return _rebuild(Tensor, np.asarray(array, dtype=wanted), False)
 
 
-def from_dlpack(source: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
+def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
     """Make a Tensor that shares the memory of another library's tensor.
 
     Parameters
@@ -673,18 +673,20 @@ def from_dlpack(source: Any, *, device: Any = None, copy: bool | None = None) ->
     BufferError : the tensor lies on another device, or its library does not export it.
     DTypeError : its element type is one that NumPy does not have, as bfloat16.
     """
-    if not hasattr(source, "__dlpack__") or not hasattr(source, "__dlpack_device__"):
-        raise TypeError(f"from_dlpack: expected an object with __dlpack__, got {type(source).__name__}")
+    if not hasattr(ext_tensor, "__dlpack__") or not hasattr(ext_tensor, "__dlpack_device__"):
+        raise TypeError(f"from_dlpack: expected an object with __dlpack__, got {type(ext_tensor).__name__}")
     if device is not None and not str(device).startswith("cpu"):
         raise ValueError(f"from_dlpack: the only device is cpu, got {device!r}")
-    kind = int(source.__dlpack_device__()[0])
+    kind = int(ext_tensor.__dlpack_device__()[0])
     if kind not in _HOST_DEVICES:
         raise BufferError(f"from_dlpack: the tensor must lie on the CPU, got DLPack device type {kind}")
     try:
-        array = np.from_dlpack(source)
+        array = np.from_dlpack(ext_tensor)
     except (BufferError, RuntimeError) as error:
         if "dtype" in str(error):  # the words of NumPy
-            raise DTypeError(f"from_dlpack: the element type of {type(source).__name__} is unknown to NumPy") from None
+            raise DTypeError(
+                f"from_dlpack: the element type of {type(ext_tensor).__name__} is unknown to NumPy"
+            ) from None
         raise
     return from_numpy(array.copy(order="K") if copy else array)
 

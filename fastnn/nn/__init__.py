@@ -1,5 +1,8 @@
 """Layers and losses with torch's names, arguments, defaults and state."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from fastnn.nn import functional, init
 from fastnn.nn.activation import (
     CELU,
@@ -39,6 +42,16 @@ from fastnn.nn.loss import CrossEntropyLoss
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Buffer, Parameter, UninitializedParameter
 from fastnn.nn.parameter_container import ParameterDict, ParameterList
+
+if TYPE_CHECKING:
+    from fastnn.nn import utils
+
+
+def __getattr__(name: str) -> Any:
+    if name == "utils":
+        return importlib.import_module("fastnn.nn.utils")
+    raise AttributeError(f"module 'fastnn.nn' has no attribute {name!r}")
+
 
 __all__ = [
     "CELU",
@@ -92,4 +105,5 @@ __all__ = [
     "UninitializedParameter",
     "functional",
     "init",
+    "utils",
 ]

@@ -27,7 +27,7 @@ def save(obj: Any, f: Any) -> None:
     safetensors.save(obj, f)
 
 
-def load(f: Any, map_location: Any = None, *, weights_only: bool = True, mmap: bool | None = None) -> Any:
+def load(f: Any, map_location: Any = None, *, weights_only: bool | None = None, mmap: bool | None = None) -> Any:
     """Load what `save` saved, any other safetensors file, or the tensors of a file that torch saved.
 
     Parameters
@@ -35,7 +35,7 @@ def load(f: Any, map_location: Any = None, *, weights_only: bool = True, mmap: b
     f : a path, or a file opened for reading bytes. torch's files are those of ``torch.save`` since 1.6 (zip archives)
         of Tensors, Parameters, numbers, strings and None in dicts, lists and tuples.
     map_location : None or ``"cpu"``: tensors that were saved from another device arrive on the CPU.
-    weights_only : must be True; nothing in a file is ever executed.
+    weights_only : must not be False; nothing in a file is ever executed.
     mmap : taken and ignored.
 
     Returns
@@ -52,8 +52,8 @@ def load(f: Any, map_location: Any = None, *, weights_only: bool = True, mmap: b
 
     if map_location is not None and not str(map_location).startswith("cpu"):
         raise ValueError(f"load: map_location must be None or 'cpu', the only device, got {map_location!r}")
-    if not weights_only:
-        raise ValueError("load: weights_only must be True: files are not unpickled")
+    if weights_only is False:
+        raise ValueError("load: weights_only must not be False: files are not unpickled")
     with Source(f) as source:
         return torchfile.load(source) if torchfile.recognises(source) else safetensors.load(source)
 
