@@ -37,6 +37,7 @@ from fastnn.nn.activation import (
 from fastnn.nn.container import ModuleDict, ModuleList, Sequential
 from fastnn.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from fastnn.nn.flatten import Flatten, Unflatten
+from fastnn.nn.lazy import LazyLinear
 from fastnn.nn.linear import Bilinear, Identity, Linear
 from fastnn.nn.loss import CrossEntropyLoss
 from fastnn.nn.module import Module
@@ -74,6 +75,7 @@ __all__ = [
     "Hardswish",
     "Hardtanh",
     "Identity",
+    "LazyLinear",
     "LeakyReLU",
     "Linear",
     "LogSigmoid",

@@ -238,6 +238,11 @@ class ModuleHooks:
         self.__dict__["_hooked"] = True  # from now on calls look at the hooks
         return handle
 
+    def _look_at_hooks(self) -> None:
+        """Let calls pass the hooks by if there are none."""
+        if not (self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks):
+            self.__dict__.pop("_hooked", None)
+
     def register_forward_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
     ) -> HookHandle:
