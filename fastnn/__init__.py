@@ -27,11 +27,11 @@ from fastnn._backend import backend, use_backend
 from fastnn._runtime.tensor import is_grad_enabled
 from fastnn._threads import get_num_threads, set_num_threads, threads
 from fastnn.autograd import enable_grad, inference_mode, no_grad, set_grad_enabled
-from fastnn.errors import DTypeError, GraphError, ShapeError
+from fastnn.errors import DTypeError, FormatError, GraphError, ShapeError
 from fastnn.tensor import Tensor, as_tensor, from_dlpack, from_numpy, tensor
 
 if TYPE_CHECKING:
-    from fastnn import data, distributions, linalg, nn, numpy, optim, random, special, testing
+    from fastnn import data, distributions, func, linalg, nn, numpy, optim, random, serialization, special, testing
     from fastnn.explanation import explain
     from fastnn.functions.products import (
         addbmm,
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         tensordot,
         vdot,
     )
+    from fastnn.serialization import load, save
 
 __version__ = "0.1.0"
 
@@ -69,9 +70,21 @@ double = float64
 int = int32
 long = int64
 
-_LAZY = ("data", "distributions", "linalg", "nn", "numpy", "optim", "random", "special", "testing")
+_LAZY = (
+    "data",
+    "distributions",
+    "func",
+    "linalg",
+    "nn",
+    "numpy",
+    "optim",
+    "random",
+    "serialization",
+    "special",
+    "testing",
+)
 # Not a module of the function's name: importing that one would put it in the function's place.
-_LAZY_FROM = {"explain": "fastnn.explanation"}
+_LAZY_FROM = {"explain": "fastnn.explanation", "load": "fastnn.serialization", "save": "fastnn.serialization"}
 
 
 def manual_seed(seed: _builtins.int) -> None:
@@ -97,6 +110,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "DTypeError",
+    "FormatError",
     "GraphError",
     "ShapeError",
     "Tensor",
@@ -118,12 +132,14 @@ __all__ = [
     "explain",
     "from_dlpack",
     "from_numpy",
+    "func",
     "ger",
     "get_num_threads",
     "inference_mode",
     "inner",
     "is_grad_enabled",
     "linalg",
+    "load",
     "manual_seed",
     "matmul",
     "mm",
@@ -135,6 +151,8 @@ __all__ = [
     "optim",
     "outer",
     "random",
+    "save",
+    "serialization",
     "set_grad_enabled",
     "set_num_threads",
     "special",

@@ -23,3 +23,7 @@ class GraphError(RuntimeError, ValueError):
 
 class ArgumentError(ValueError, RuntimeError):
     """A value that an argument cannot have."""
+
+
+class FormatError(ValueError, RuntimeError):
+    """A file that is not what its format demands: cut off, damaged, or made to do harm."""

@@ -40,6 +40,8 @@ _UFUNCS = {
 }
 
 
+_HOST_DEVICES = (1, 3, 11)  # DLPack's numbers for the CPU, and for the pinned memory of CUDA and ROCm
+
 _ONES = {np.dtype(name): np.ones((), name) for name in ("float32", "float64")}
 for _one in _ONES.values():
     _one.flags.writeable = False
@@ -144,9 +146,21 @@ class Tensor(TensorBase, ProductMethods):
         return getattr(ufunc, method)(*arrays, **kwargs)
 
     def __dlpack__(self, **kwargs: Any) -> Any:
+        """Hand the memory to another library, without a copy where the protocol can say how it lies.
+
+        It cannot say that an axis runs backwards: such Tensors are copied, or refused with ``copy=False``.
+        """
         if self.requires_grad:
             raise GraphError("__dlpack__ of a Tensor that requires grad: use tensor.detach()")
-        return self.array.__dlpack__(**kwargs)
+        array = self.array
+        size = array.itemsize
+        if any(step < 0 or step % size for step in array.strides) or not array.dtype.isnative:
+            if kwargs.get("copy") is False:
+                raise BufferError(
+                    f"__dlpack__: strides {array.strides} of {array.dtype} need a copy, and copy is False"
+                )
+            array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
+        return array.__dlpack__(**kwargs)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self.array.__dlpack_device__()
@@ -547,11 +561,35 @@ def as_tensor(data: Any, dtype: npt.DTypeLike | None = None, device: Any = None)
     return _rebuild(Tensor, np.asarray(array, dtype=wanted), False)
 
 
-def from_dlpack(source: Any) -> Tensor:
-    """Make a Tensor that shares the memory of another library's tensor."""
-    if not hasattr(source, "__dlpack__"):
-        raise TypeError(f"from_dlpack: expected an object with __dlpack__, got {type(source).__name__}")
-    return from_numpy(np.from_dlpack(source))
+def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
+    """Make a Tensor that shares the memory of another library's tensor.
+
+    Parameters
+    ----------
+    device : None or ``"cpu"``.
+    copy : True for memory of its own; False never copies, and neither does None.
+
+    Raises
+    ------
+    BufferError : the tensor lies on another device, or its library does not export it.
+    DTypeError : its element type is one that NumPy does not have, as bfloat16.
+    """
+    if not hasattr(ext_tensor, "__dlpack__") or not hasattr(ext_tensor, "__dlpack_device__"):
+        raise TypeError(f"from_dlpack: expected an object with __dlpack__, got {type(ext_tensor).__name__}")
+    if device is not None and not str(device).startswith("cpu"):
+        raise ValueError(f"from_dlpack: the only device is cpu, got {device!r}")
+    kind = int(ext_tensor.__dlpack_device__()[0])
+    if kind not in _HOST_DEVICES:
+        raise BufferError(f"from_dlpack: the tensor must lie on the CPU, got DLPack device type {kind}")
+    try:
+        array = np.from_dlpack(ext_tensor)
+    except (BufferError, RuntimeError) as error:
+        if "dtype" in str(error):  # the words of NumPy
+            raise DTypeError(
+                f"from_dlpack: the element type of {type(ext_tensor).__name__} is unknown to NumPy"
+            ) from None
+        raise
+    return from_numpy(array.copy(order="K") if copy else array)
 
 
 __all__ = ["Tensor", "as_tensor", "from_dlpack", "from_numpy", "tensor"]

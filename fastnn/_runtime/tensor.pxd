@@ -75,11 +75,6 @@ cdef class FunctionNode(Node):
     cdef tuple shape
     cdef object dtype
 
-cdef class JointNode(Node):
-    cdef str function_name
-    cdef object function
-    cdef list layouts
-
 cdef cnp.ndarray as_array(object value)
 cdef bint grad_enabled() noexcept nogil
 cdef cnp.ndarray dense_like(cnp.ndarray array)

@@ -81,9 +81,6 @@ def recorded(
     outputs: Sequence[TensorBase],
     function: Callable[[list[Array | None]], Sequence[Array | None]],
 ) -> list[Any]: ...
-def handed_on(
-    sources: list[Tensor], name: str, function: Callable[[list[Array]], Sequence[Array | None]]
-) -> list[Tensor]: ...
 def derived(
     source: TensorBase, array: Array, name: str, function: Callable[[Array], Array] | None, view: bool = True
 ) -> Any: ...

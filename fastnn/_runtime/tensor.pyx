@@ -401,55 +401,6 @@ cdef TensorBase derive(TensorBase source, cnp.ndarray array, str name, object fu
     return result
 
 
-@cython.trashcan(True)
-cdef class JointNode(Node):
-    """Tensors handed on together: `function` turns the list of their gradients into another, once for all of them."""
-
-    cdef list apply(self, list gradients):
-        cdef list full = [
-            np.zeros(shape, dtype) if gradient is None else gradient
-            for gradient, (shape, dtype) in zip(gradients, self.layouts)
-        ]
-        return [None if gradient is None else as_array(gradient) for gradient in self.function(full)]
-
-    cdef tuple output_layout(self, int output):
-        return self.layouts[output]
-
-    def name(self):
-        """Who hands the tensors on."""
-        return self.function_name
-
-
-def handed_on(list sources, str name, function):
-    """Views of `sources`, which require grad, whose gradients pass through `function` together.
-
-    `function` takes the list of the views' gradients (arrays, zeros where none arrived), before any of them goes
-    further, and returns those of the sources (arrays of the same shape and dtype, or None to stop one).
-    """
-    cdef JointNode node
-    cdef TensorBase source, result
-    cdef list results = [], edges = []
-    if len(sources) > MAX_INPUTS:
-        raise ValueError(f"{name}: at most {MAX_INPUTS} tensors that require grad, got {len(sources)}")
-    node = JointNode.__new__(JointNode)
-    node.function_name = name
-    node.function = function
-    node.n_outputs = len(sources)
-    node.layouts = [(each.shape, each.dtype) for each in sources]
-    for i, each in enumerate(sources):
-        source = <TensorBase>each
-        edges.append(source if source._node is None else source._node)
-        node.edge_outputs[i] = source._output
-        result = wrap(source.array)
-        result._version = source.version()
-        result._node = node
-        result._output = i
-        result._requires_grad = True
-        results.append(result)
-    node.edges = tuple(edges)
-    return results
-
-
 def derived(TensorBase source, cnp.ndarray array, str name, function, bint view=True):
     """A tensor of `array`, a view (or copy) of `source`'s data; `function` maps its gradient array back."""
     return derive(source, array, name, function, view)

@@ -2,48 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fastnn.serialization import save
+from fastnn.serialization.atomic import write_whole
 from fastnn.training import Epoch
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that an interruption leaves the old one or the new one."""
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(scratch, 0o666 & ~_umask())
-        os.replace(scratch, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):  # Ctrl-C may come just after the file took its place
-            os.unlink(scratch)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def save_weights(path: Path, state: Mapping[str, Any]) -> None:
     """Save a ``state_dict`` as safetensors, with its keys and shapes."""
-    from safetensors.numpy import save
-
-    # safetensors writes an array's memory as it lies, and a Linear weight lies transposed.
-    write_whole(path, save({name: np.ascontiguousarray(np.asarray(value)) for name, value in state.items()}))
+    save({**state}, path)
 
 
 def save_history(path: Path, record: Mapping[str, Any]) -> None:

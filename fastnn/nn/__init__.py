@@ -1,5 +1,8 @@
 """Layers and losses with torch's names, arguments, defaults and state."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from fastnn.nn import functional, init
 from fastnn.nn.activation import (
     CELU,
@@ -39,6 +42,7 @@ from fastnn.nn.distance import (
 from fastnn.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from fastnn.nn.embedding import Embedding
 from fastnn.nn.flatten import Flatten, Unflatten
+from fastnn.nn.lazy import LazyLinear
 from fastnn.nn.linear import Bilinear, Identity, Linear
 from fastnn.nn.loss import (
     BCELoss,
@@ -84,6 +88,16 @@ from fastnn.nn.parameter import Buffer, Parameter, UninitializedParameter
 from fastnn.nn.parameter_container import ParameterDict, ParameterList
 from fastnn.nn.shape import ChannelShuffle, Fold, PixelShuffle, PixelUnshuffle, Unfold
 
+if TYPE_CHECKING:
+    from fastnn.nn import utils
+
+
+def __getattr__(name: str) -> Any:
+    if name == "utils":
+        return importlib.import_module("fastnn.nn.utils")
+    raise AttributeError(f"module 'fastnn.nn' has no attribute {name!r}")
+
+
 __all__ = [
     "CELU",
     "ELU",
@@ -123,6 +137,7 @@ __all__ = [
     "Identity",
     "KLDivLoss",
     "L1Loss",
+    "LazyLinear",
     "LeakyReLU",
     "Linear",
     "LogSigmoid",
@@ -178,4 +193,5 @@ __all__ = [
     "ZeroPad3d",
     "functional",
     "init",
+    "utils",
 ]

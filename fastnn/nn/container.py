@@ -52,8 +52,7 @@ class _Numbered(Module):
         self.add_module(str(len(self)), module)
         return self
 
-    def extend(self: S, modules: Iterable[Module]) -> S:
-        """Add several modules at the end; returns self."""
+    def _extend(self: S, modules: Iterable[Module]) -> S:
         if not isinstance(modules, Iterable):
             raise TypeError(f"{type(self).__name__}.extend: expected modules, got {type(modules).__name__}")
         for module in [*modules]:
@@ -107,6 +106,10 @@ class Sequential(_Numbered):
             return type(self)(OrderedDict([*self._modules.items()][index]))
         return self._modules[self._name(index)]
 
+    def extend(self, sequential: Iterable[Module]) -> Sequential:
+        """Add several modules at the end; returns self."""
+        return self._extend(sequential)
+
     def __add__(self, other: Sequential) -> Sequential:
         if not isinstance(other, Sequential):
             raise ValueError(f"Sequential: + takes another Sequential, got {type(other).__name__}")
@@ -151,6 +154,10 @@ class ModuleList(_Numbered):
         if isinstance(idx, slice):
             return type(self)([*self][idx])
         return self._modules[self._name(idx)]
+
+    def extend(self, modules: Iterable[Module]) -> ModuleList:
+        """Add several modules at the end; returns self."""
+        return self._extend(modules)
 
     def __iadd__(self, modules: Iterable[Module]) -> ModuleList:
         return self.extend(modules)

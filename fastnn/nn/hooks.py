@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn._runtime.tensor import handed_on, is_grad_enabled
+from fastnn._runtime.tensor import is_grad_enabled, recorded
 from fastnn.tensor import Tensor, from_numpy
 
 if TYPE_CHECKING:
@@ -186,7 +186,12 @@ def _requiring(values: tuple[Any, ...]) -> list[int]:
 
 def _hand_on(values: tuple[Any, ...], places: list[int], name: str, function: Callable[..., Any]) -> tuple[Any, ...]:
     passed = [*values]
-    for place, view in zip(places, handed_on([values[place] for place in places], name, function), strict=True):
+    watched = [values[place] for place in places]
+
+    def full(gradients: list[Any]) -> Any:
+        return function([np.zeros_like(t.array) if g is None else g for g, t in zip(gradients, watched, strict=True)])
+
+    for place, view in zip(places, recorded(name, watched, watched, full), strict=True):
         passed[place] = view
     return tuple(passed)
 
@@ -232,6 +237,11 @@ class ModuleHooks:
         handle = add_hook(hooks, hook, **how)
         self.__dict__["_hooked"] = True  # from now on calls look at the hooks
         return handle
+
+    def _look_at_hooks(self) -> None:
+        """Let calls pass the hooks by if there are none."""
+        if not (self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks):
+            self.__dict__.pop("_hooked", None)
 
     def register_forward_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False

@@ -46,6 +46,17 @@ def _fill(tensor: Tensor, values: Any) -> Tensor:
     return tensor
 
 
+def _drawn(tensor: Tensor, distribution: str, first: float, second: float, generator: Any) -> Tensor:
+    """Fill from a ``uniform`` between two numbers, or a ``normal`` of a mean and a standard deviation."""
+    if isinstance(generator, np.random.Generator):
+        return _fill(tensor, getattr(generator, distribution)(first, second, size=tensor.shape))
+    from fastnn.functions._draws import draw
+
+    draw(distribution, tensor.array, generator, float(first), float(second))
+    tensor._touch()
+    return tensor
+
+
 def _floating(name: str, tensor: Tensor) -> None:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name}: tensor must be a Tensor, got {type(tensor).__name__}")
@@ -85,7 +96,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = No
     _floating("uniform_", tensor)
     if a > b:
         raise ValueError(f"uniform_: a must not exceed b, got {a} and {b}")
-    return _fill(tensor, draw_uniform(tensor.shape, a, b, generator))
+    return _drawn(tensor, "uniform", a, b, generator)
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
@@ -93,7 +104,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any 
     _floating("normal_", tensor)
     if std < 0:
         raise ValueError(f"normal_: std must not be negative, got {std}")
-    return _fill(tensor, draw_normal(tensor.shape, mean, std, generator))
+    return _drawn(tensor, "normal", mean, std, generator)
 
 
 def trunc_normal_(
@@ -210,14 +221,14 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) ->
     _floating("xavier_uniform_", tensor)
     fans = sum(_fans(tensor))
     bound = gain * math.sqrt(6.0 / fans) if fans else 0.0
-    return _fill(tensor, draw_uniform(tensor.shape, -bound, bound, generator))
+    return _drawn(tensor, "uniform", -bound, bound, generator)
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """Fill from N(0, std²) with std = gain * sqrt(2 / (fan_in + fan_out)); source as for `xavier_uniform_`."""
     _floating("xavier_normal_", tensor)
     fans = sum(_fans(tensor))
-    return _fill(tensor, draw_normal(tensor.shape, 0.0, gain * math.sqrt(2.0 / fans) if fans else 0.0, generator))
+    return _drawn(tensor, "normal", 0.0, gain * math.sqrt(2.0 / fans) if fans else 0.0, generator)
 
 
 def _kaiming_std(name: str, tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
@@ -252,7 +263,7 @@ def kaiming_uniform_(
     if _empty(tensor):
         return tensor
     bound = math.sqrt(3.0) * _kaiming_std("kaiming_uniform_", tensor, a, mode, nonlinearity)
-    return _fill(tensor, draw_uniform(tensor.shape, -bound, bound, generator))
+    return _drawn(tensor, "uniform", -bound, bound, generator)
 
 
 def kaiming_normal_(
@@ -262,7 +273,7 @@ def kaiming_normal_(
     if _empty(tensor):
         return tensor
     std = _kaiming_std("kaiming_normal_", tensor, a, mode, nonlinearity)
-    return _fill(tensor, draw_normal(tensor.shape, 0.0, std, generator))
+    return _drawn(tensor, "normal", 0.0, std, generator)
 
 
 def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tensor:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy.typing as npt
 
 from fastnn.nn.functional import bilinear
+from fastnn.nn.init import uniform_
 from fastnn.nn.module import Module
-from fastnn.nn.parameter import Parameter, uniform
+from fastnn.nn.parameter import Parameter, unset
 from fastnn.ops import linear
 from fastnn.tensor import Tensor
 
@@ -25,6 +26,12 @@ def _sizes(layer: str, *features: Any) -> list[int]:
     if min(sizes) < 0:
         raise ValueError(f"{layer}: features must not be negative, got {words}")
     return sizes
+
+
+def _draw(bound: float, *parameters: Parameter | None) -> None:
+    for parameter in parameters:
+        if parameter is not None:
+            uniform_(parameter, -bound, bound)
 
 
 class Linear(Module):
@@ -55,12 +62,17 @@ class Linear(Module):
         in_features, out_features = _sizes("Linear", in_features, out_features)
         self.in_features = in_features
         self.out_features = out_features
-        bound = 1 / math.sqrt(in_features) if in_features else 0.0
-        self.weight = uniform((out_features, in_features), bound, dtype, transposed=True)
+        self.weight = unset((out_features, in_features), dtype, transposed=True)
         if bias:
-            self.bias = uniform((out_features,), bound, dtype)
+            self.bias = unset((out_features,), dtype)
         else:
             self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias anew."""
+        bound = 1 / math.sqrt(self.in_features) if self.in_features else 0.0
+        _draw(bound, self.weight, self.bias)
 
     def forward(self, input: Any) -> Tensor:
         """Apply the map to the last axis."""
@@ -99,12 +111,16 @@ class Bilinear(Module):
         if sizes[0] == 0:
             raise ValueError("Bilinear: in1_features must be positive, got 0")
         self.in1_features, self.in2_features, self.out_features = sizes
-        bound = 1 / math.sqrt(sizes[0])
-        self.weight = uniform((sizes[2], sizes[0], sizes[1]), bound, dtype)
+        self.weight = unset((sizes[2], sizes[0], sizes[1]), dtype)
         if bias:
-            self.bias = uniform((sizes[2],), bound, dtype)
+            self.bias = unset((sizes[2],), dtype)
         else:
             self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias anew."""
+        _draw(1 / math.sqrt(self.in1_features), self.weight, self.bias)
 
     def forward(self, input1: Any, input2: Any) -> Tensor:
         """Apply the map to the last axes."""

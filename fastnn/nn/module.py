@@ -14,7 +14,7 @@ from fastnn.nn.hooks import HookHandle, ModuleHooks, call_hooked
 from fastnn.nn.parameter import Buffer, Parameter
 from fastnn.nn.registry import Registry
 from fastnn.nn.state import LoadResult, ModuleState
-from fastnn.tensor import Tensor
+from fastnn.tensor import Tensor, from_numpy
 
 T = TypeVar("T", bound="Module")
 
@@ -59,8 +59,11 @@ class Module(ModuleHooks, ModuleState):
     """
 
     training: bool
+    call_super_init: bool = False  # whether __init__ calls that of the next class, which another base may be
 
-    def __init__(self) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if not self.call_super_init and (args or kwargs):
+            raise TypeError(f"{type(self).__name__}: Module.__init__ takes no arguments, got {args or kwargs}")
         own = self.__dict__
         own["training"] = True
         own["_parameters"] = Registry(self)
@@ -69,6 +72,8 @@ class Module(ModuleHooks, ModuleState):
         own["_non_persistent_buffers_set"] = set()
         for hooks in _HOOKS:
             own[hooks] = OrderedDict()
+        if self.call_super_init:
+            super().__init__(*args, **kwargs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output; every subclass defines it."""
@@ -284,11 +289,11 @@ class Module(ModuleHooks, ModuleState):
 
     # -- changing all of it
 
-    def apply(self: T, function: Callable[[Module], Any]) -> T:
-        """Call `function` on every module, children first; returns self."""
+    def apply(self: T, fn: Callable[[Module], Any]) -> T:
+        """Call `fn` on every module, children first; returns self."""
         for child in self.children():
-            child.apply(function)
-        function(self)
+            child.apply(fn)
+        fn(self)
         return self
 
     def train(self: T, mode: bool = True) -> T:
@@ -318,17 +323,17 @@ class Module(ModuleHooks, ModuleState):
             elif parameter.grad is not None:
                 parameter.grad.zero_()
 
-    def _apply(self: T, function: Callable[[Tensor], Tensor], recurse: bool = True) -> T:
-        """Replace the data of every parameter, gradient and buffer by what `function` makes of it."""
+    def _apply(self: T, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> T:
+        """Replace the data of every parameter, gradient and buffer by what `fn` makes of it."""
         members: list[Tensor] = [*self.parameters(recurse), *self.buffers(recurse)]
         for member in members:
             with no_grad():
                 gradient = member.grad
-                changed = function(member.data)
+                changed = fn(member.data)
                 member.grad = None
                 member.data = changed
                 if gradient is not None:
-                    member.grad = function(gradient)
+                    member.grad = fn(gradient)
         return self
 
     def to(self: T, *args: Any, **kwargs: Any) -> T:
@@ -359,9 +364,18 @@ class Module(ModuleHooks, ModuleState):
         """Convert to float16, which ops compute through NumPy."""
         return self.to(np.float16)
 
+    def to_empty(self: T, *, device: Any, recurse: bool = True) -> T:
+        """Give every parameter and buffer new memory without values."""
+        dtype_argument("to_empty", (device,), {})
+        return self._apply(lambda t: from_numpy(np.empty_like(t.array)), recurse)
+
     def cpu(self: T) -> T:
         """Self: there is no other device."""
         return self
+
+    def cuda(self: T, device: Any = None) -> T:
+        """There is none: ValueError."""
+        return self.to("cuda")
 
     def share_memory(self: T) -> T:
         """Self: threads share memory, and processes get copies."""

@@ -128,16 +128,19 @@ def is_lazy(member: Any) -> bool:
     return isinstance(member, UninitializedParameter)
 
 
+def unset(shape: tuple[int, ...], dtype: npt.DTypeLike | None, transposed: bool = False) -> Parameter:
+    """A parameter without values yet; `transposed` puts the first axis innermost in memory."""
+    memory = empty(shape[::-1] if transposed else shape, _default_dtype.floating if dtype is None else dtype)
+    return Parameter(memory.T if transposed else memory)
+
+
 def uniform(shape: tuple[int, ...], bound: float, dtype: npt.DTypeLike | None, transposed: bool = False) -> Parameter:
-    """A parameter drawn from U(-bound, bound); `transposed` puts the first axis innermost in memory."""
-    from fastnn.nn.init import draw_uniform
+    """A parameter drawn from U(-bound, bound), laid out as `unset` does."""
+    from fastnn.nn.init import uniform_
 
-    wanted = _default_dtype.floating if dtype is None else np.dtype(dtype)
-    memory = empty(shape[::-1] if transposed else shape, wanted)
-    # drawn in C order of the logical shape, so that the layout does not change the numbers
-    view = memory.T if transposed else memory
-    view[...] = draw_uniform(shape, -bound, bound)
-    return Parameter(view)
+    made = unset(shape, dtype, transposed)
+    uniform_(made, -bound, bound)
+    return made
 
 
-__all__ = ["Buffer", "Parameter", "UninitializedParameter", "is_lazy"]
+__all__ = ["Buffer", "Parameter", "UninitializedParameter", "is_lazy", "uniform", "unset"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn._runtime.tensor import TensorBase
 from fastnn.nn.hooks import HookHandle, add_hook
-from fastnn.nn.parameter import Parameter, is_lazy
+from fastnn.nn.parameter import Parameter, UninitializedParameter
 from fastnn.tensor import Tensor, as_tensor
 
 if TYPE_CHECKING:
@@ -251,8 +251,14 @@ class ModuleState:
     def _loader(self, name: str, member: Tensor, key: str, value: Any, assign: bool) -> Callable[[], None]:
         """The write of one entry, checked."""
         array = _values(key, value)
-        if is_lazy(member):
-            raise TypeError(f"{key} has no shape yet: run the module once before loading")
+        if isinstance(member, UninitializedParameter):
+            lazy = member
+
+            def make() -> None:
+                lazy.materialize(array.shape, transposed=array.ndim == 2)
+                np.copyto(lazy.array, array, casting="unsafe")
+
+            return make
         if member.shape == () and array.shape == (1,):
             array = array.reshape(())
         if array.shape != member.shape:

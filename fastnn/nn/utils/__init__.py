@@ -1,5 +1,6 @@
 """Helpers around modules and their parameters."""
 
+from fastnn.nn.utils import parametrizations, parametrize, stateless
 from fastnn.nn.utils.clip import (
     clip_grad_norm,
     clip_grad_norm_,
@@ -7,6 +8,8 @@ from fastnn.nn.utils.clip import (
     clip_grads_with_norm_,
     get_total_norm,
 )
+from fastnn.nn.utils.convert_parameters import parameters_to_vector, vector_to_parameters
+from fastnn.nn.utils.weight_norm import remove_weight_norm, weight_norm
 
 __all__ = [
     "clip_grad_norm",
@@ -14,4 +17,11 @@ __all__ = [
     "clip_grad_value_",
     "clip_grads_with_norm_",
     "get_total_norm",
+    "parameters_to_vector",
+    "parametrizations",
+    "parametrize",
+    "remove_weight_norm",
+    "stateless",
+    "vector_to_parameters",
+    "weight_norm",
 ]

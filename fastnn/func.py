@@ -1,0 +1,5 @@
+"""Functions of modules."""
+
+from fastnn.nn.utils.stateless import functional_call
+
+__all__ = ["functional_call"]
