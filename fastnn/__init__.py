@@ -31,7 +31,20 @@ from fastnn.errors import DTypeError, FormatError, GraphError, ShapeError
 from fastnn.tensor import Tensor, as_tensor, from_dlpack, from_numpy, tensor
 
 if TYPE_CHECKING:
-    from fastnn import data, distributions, func, linalg, nn, numpy, optim, random, serialization, special, testing
+    from fastnn import (
+        data,
+        distributions,
+        func,
+        linalg,
+        nn,
+        numpy,
+        optim,
+        random,
+        serialization,
+        special,
+        testing,
+        training,
+    )
     from fastnn.explanation import explain
     from fastnn.functions.products import (
         addbmm,
@@ -53,6 +66,7 @@ if TYPE_CHECKING:
         vdot,
     )
     from fastnn.serialization import load, save
+    from fastnn.training import evaluate, fit, predict
 
 __version__ = "0.1.0"
 
@@ -82,9 +96,17 @@ _LAZY = (
     "serialization",
     "special",
     "testing",
+    "training",
 )
 # Not a module of the function's name: importing that one would put it in the function's place.
-_LAZY_FROM = {"explain": "fastnn.explanation", "load": "fastnn.serialization", "save": "fastnn.serialization"}
+_LAZY_FROM = {
+    "evaluate": "fastnn.training",
+    "explain": "fastnn.explanation",
+    "fit": "fastnn.training",
+    "load": "fastnn.serialization",
+    "predict": "fastnn.training",
+    "save": "fastnn.serialization",
+}
 
 
 def manual_seed(seed: _builtins.int) -> None:
@@ -129,7 +151,9 @@ __all__ = [
     "dot",
     "einsum",
     "enable_grad",
+    "evaluate",
     "explain",
+    "fit",
     "from_dlpack",
     "from_numpy",
     "func",
@@ -150,6 +174,7 @@ __all__ = [
     "ops",
     "optim",
     "outer",
+    "predict",
     "random",
     "save",
     "serialization",
@@ -160,6 +185,7 @@ __all__ = [
     "tensordot",
     "testing",
     "threads",
+    "training",
     "use_backend",
     "vdot",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,13 +22,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-
-class Data(StrEnum):
-    """Datasets that can be trained on."""
-
-    mnist = "mnist"
-    fashion_mnist = "fashion-mnist"
 
 
 def run(arguments: list[str]) -> int:
@@ -77,6 +69,19 @@ def _sizes(text: str) -> list[int]:
     return sizes
 
 
+def _data(value: str) -> str:
+    if value not in ("mnist", "fashion-mnist") and not Path(value).is_file():
+        raise typer.BadParameter(f"must be mnist, fashion-mnist or a CSV file that is there, got '{value}'")
+    return value
+
+
+def _model(value: str) -> str:
+    module, colon, factory = value.partition(":")
+    if value != "mlp" and not (module and colon and factory):
+        raise typer.BadParameter(f"must be mlp or MODULE:FACTORY, got '{value}'")
+    return value
+
+
 def _version(asked: bool) -> None:
     if asked:
         import fastnn
@@ -96,15 +101,26 @@ def options(
 
 @app.command()
 def train(
-    data: Annotated[Data, typer.Argument(help="What to train on.")],
+    data: Annotated[str, typer.Argument(help="mnist, fashion-mnist, or a CSV file.", callback=_data)],
+    model: Annotated[
+        str,
+        typer.Option(
+            callback=_model,
+            help="mlp, or MODULE:FACTORY, which is given the numbers of inputs and outputs if it can be.",
+        ),
+    ] = "mlp",
+    target: Annotated[
+        str | None, typer.Option(help="Column of a CSV file to predict  [default: the last one]", show_default=False)
+    ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 10,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples in an update.")] = 128,
     lr: Annotated[
         float, typer.Option(callback=_positive, help="Adam's learning rate; it falls along half a cosine.")
     ] = 0.005,
-    hidden: Annotated[str, typer.Option(help="Sizes of the hidden layers, such as 128 or 256,64.")] = "128",
+    hidden: Annotated[str, typer.Option(help="Sizes of mlp's hidden layers, such as 128 or 256,64.")] = "128",
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Fixes the weights and the order of batches.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for the results  [default: runs/DATA]")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from where the run in the folder stopped.")] = False,
     threads: Annotated[
         int | None, typer.Option(min=1, max=1024, help="Compute threads  [default: FASTNN_NUM_THREADS, else the cores]")
     ] = None,
@@ -113,7 +129,7 @@ def train(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors alone.")] = False,
 ) -> None:
-    """Train a network of dense layers and keep its weights, history and a plot."""
+    """Train a network and keep its weights, history and a plot."""
     try:
         sizes = _sizes(hidden)
     except typer.BadParameter as error:
@@ -121,17 +137,55 @@ def train(
     from fastnn.cli.train import Settings, run_training
 
     settings = Settings(
-        data=data.value,
+        data=data,
+        target=target,
+        model=model,
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,
-        hidden=sizes,
+        hidden=sizes if model == "mlp" else [],
         seed=seed,
-        out=out if out is not None else Path("runs") / data.value,
+        out=out if out is not None else Path("runs") / Path(data).stem,
+        resume=resume,
         threads=threads,
         compare_numpy=compare_numpy,
     )
     run_training(settings, quiet=quiet)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="Folder that fastnn train has left.")],
+    data: Annotated[str, typer.Argument(help="A CSV file with the model's columns, or mnist, fashion-mnist.")],
+    out: Annotated[Path | None, typer.Option(help="A CSV file for the predictions  [default: the output]")] = None,
+) -> None:
+    """Predict the rows of a table, or the held-out images, as CSV."""
+    from fastnn.cli.apply import run_prediction
+
+    run_prediction(model, data, out)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Folder that fastnn train has left.")],
+    data: Annotated[
+        str | None, typer.Argument(help="A CSV file, or mnist, fashion-mnist  [default: what it was trained on]")
+    ] = None,
+) -> None:
+    """Print the loss and the score of a trained model."""
+    from fastnn.cli.apply import run_evaluation
+
+    run_evaluation(model, data)
+
+
+@app.command()
+def warmup(
+    everything: Annotated[bool, typer.Option("--all", help="All kernels of all ops, not only the usual ones.")] = False,
+) -> None:
+    """Compile kernels now, so that the first step of a program need not."""
+    from fastnn.cli.warmup import run_warmup
+
+    run_warmup(everything)
 
 
 @app.command()

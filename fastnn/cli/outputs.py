@@ -12,7 +12,7 @@ import numpy as np
 
 from fastnn.serialization import save
 from fastnn.serialization.atomic import write_whole
-from fastnn.training import Epoch
+from fastnn.training import History
 
 
 def save_weights(path: Path, state: Mapping[str, Any]) -> None:
@@ -36,24 +36,8 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def save_plot(path: Path, epochs: list[Epoch], title: str) -> None:
-    """Draw loss and held-out accuracy over the epochs as a PNG. Raises ImportError without matplotlib."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    numbers = [epoch.epoch for epoch in epochs]
-    left.plot(numbers, [epoch.loss for epoch in epochs], "o-", color="#0072b2")
-    left.set(xlabel="epoch", ylabel="training loss, nats", yscale="log")
-    right.plot(numbers, [100 * (epoch.accuracy or 0) for epoch in epochs], "o-", color="#d55e00")
-    right.set(xlabel="epoch", ylabel="accuracy on held-out images, %")
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.suptitle(title)
+def save_plot(path: Path, history: History, title: str) -> None:
+    """Draw the epochs as a PNG. Raises ImportError without matplotlib."""
     image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=120)
+    history.plot(title=title).savefig(image, format="png", dpi=120)
     write_whole(path, image.getvalue())

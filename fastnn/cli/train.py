@@ -1,12 +1,12 @@
-"""``fastnn train``: a network of dense layers on labelled images."""
+"""``fastnn train``: a network on labelled images or on a table."""
 
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,13 @@ from threadpoolctl import threadpool_limits
 import fastnn
 from fastnn.cli.failure import INTERRUPTED, Failure
 from fastnn.cli.outputs import save_history, save_plot, save_weights
-from fastnn.cli.progress import Display, display
-from fastnn.data import DataLoader, ImageSplits, datasets
-from fastnn.training import Epoch, History, cosine, train, train_epoch
+from fastnn.cli.subjects import DESCRIPTION, WEIGHTS, Subject, build_model, load_subject, loss_of
+from fastnn.data import DataLoader
+from fastnn.serialization.atomic import write_whole
+from fastnn.training import Call, Checkpoint, CheckpointError, Epoch, History, Run
+from fastnn.training.checkpoint import LAST
+from fastnn.training.loop import fit
+from fastnn.training.progress import Lines, display
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +29,15 @@ class Settings:
     """The options of ``fastnn train``, checked."""
 
     data: str
+    target: str | None
+    model: str
     epochs: int
     batch_size: int
     lr: float
     hidden: list[int]
     seed: int
     out: Path
+    resume: bool
     threads: int | None
     compare_numpy: bool
 
@@ -40,31 +47,17 @@ def run_training(settings: Settings, *, quiet: bool = False) -> None:
     if importlib.util.find_spec("safetensors") is None:
         raise Failure("safetensors missing, which keeps the weights; run: pip install 'fastnn-cpu[all]'")
     _make_folder(settings.out)
+    if settings.threads is not None:
+        fastnn.set_num_threads(settings.threads)
+    subject = load_subject(settings.data, settings.target, settings.model, settings.hidden, settings.seed)
     try:
-        if settings.threads is not None:
-            fastnn.set_num_threads(settings.threads)
-        images = datasets.mnist() if settings.data == "mnist" else datasets.fashion_mnist()
-    except (OSError, ValueError) as error:
-        raise Failure(str(error)) from None
-    with closing(display(quiet, len(images.train))) as show:
-        try:
-            _run(settings, images, show)
-        except MemoryError:
-            raise Failure(f"not enough memory for hidden layers of {settings.hidden}") from None
-        except BrokenPipeError:  # who reads the output has gone
-            raise
-        except OSError as error:
-            raise Failure(f"cannot write to {settings.out}: {error.strerror or error}") from None
-
-
-def build(sizes: list[int], settings: Settings) -> tuple[Any, Any, Any]:
-    """Return model, loss function and optimizer; the seed fixes the weights."""
-    fastnn.manual_seed(settings.seed)
-    layers: list[Any] = []
-    for inputs, outputs in pairwise(sizes):
-        layers += [fastnn.nn.Linear(inputs, outputs), fastnn.nn.ReLU()]
-    model = fastnn.nn.Sequential(*layers[:-1])
-    return model, fastnn.nn.CrossEntropyLoss(), fastnn.optim.Adam(model.parameters(), lr=settings.lr)
+        _run(settings, subject, display(not quiet))
+    except MemoryError:
+        raise Failure(f"not enough memory for hidden layers of {settings.hidden}") from None
+    except BrokenPipeError:  # who reads the output has gone
+        raise
+    except OSError as error:
+        raise Failure(f"cannot write to {settings.out}: {error.strerror or error}") from None
 
 
 def _make_folder(folder: Path) -> None:
@@ -76,91 +69,117 @@ def _make_folder(folder: Path) -> None:
         raise Failure(f"--out must be a folder that can be written to, got {folder}")
 
 
-def _run(settings: Settings, images: ImageSplits, show: Display) -> None:
-    features, labels = images.train.features(), images.train.labels
-    held_out = images.test.features(), images.test.labels
-    sizes = [features.shape[1], *settings.hidden, len(images.train.classes)]
-    model, loss_fn, optimizer = build(sizes, settings)
-    loader = DataLoader((features, labels), settings.batch_size, shuffle=True, seed=settings.seed)
-    show.line("data", images.source)
-    show.line("", f"{len(labels):,} images to train on, {len(held_out[1]):,} held out")
-    show.line("model", f"{'-'.join(map(str, sizes))}, {_count(model):,} parameters")
+def cosine(lr: float, epochs: int) -> Callable[[int], float]:
+    """A schedule that falls from ``lr`` in epoch 0 towards 0 along half a cosine.
+
+    Source: I. Loshchilov, F. Hutter, "SGDR", arXiv:1608.03983, equation 5; torch's CosineAnnealingLR.
+    """
+    return lambda epoch: lr * (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+
+def _made(settings: Settings, subject: Subject) -> tuple[Any, Any, Any, DataLoader]:
+    """Model, loss, optimizer and batches; the seed fixes the weights and the order."""
+    fastnn.manual_seed(settings.seed)
+    model = build_model(subject.description)
+    optimizer = fastnn.optim.Adam(model.parameters(), lr=settings.lr)
+    loader = DataLoader(subject.train, settings.batch_size, shuffle=True, seed=settings.seed)
+    return model, loss_of(subject.description), optimizer, loader
+
+
+def _run(settings: Settings, subject: Subject, show: Lines) -> None:
+    described = subject.description
+    model, loss_fn, optimizer, loader = _made(settings, subject)
+    what = "-".join(map(str, [described.inputs, *described.hidden, described.outputs]))
+    show.line("data", subject.source)
+    show.line("", f"{len(subject.train[1]):,} {subject.noun} to train on, {len(subject.held_out[1]):,} held out")
+    show.line("model", f"{what if settings.model == 'mlp' else settings.model}, {_count(model):,} parameters")
     show.line("training", f"Adam, lr {settings.lr:g} falling to 0, batch {settings.batch_size}, seed {settings.seed}")
     show.line("threads", str(fastnn.get_num_threads()))
 
-    weights = settings.out / "model.safetensors"
-    history = History()
+    weights = settings.out / WEIGHTS
+    write_whole(settings.out / DESCRIPTION, described.to_json().encode())
+    progress = History()
+    metrics = ("accuracy",) if described.classes is not None else ("mae",)
 
-    def on_epoch(epoch: Epoch) -> None:
-        save_weights(weights, model.state_dict())
-        history.epochs.append(epoch)
-        show.epoch(epoch, settings.epochs)
+    def on_epoch(run: Run, epoch: Epoch) -> None:
+        save_weights(weights, run.model.state_dict())
+        progress.epochs[:] = run.history.epochs
 
     interrupted = None
     try:
-        train(
+        fit(
             model,
             loader,
-            loss_fn,
-            optimizer,
+            loss=loss_fn,
+            optimizer=optimizer,
             epochs=settings.epochs,
             schedule=cosine(settings.lr, settings.epochs),
-            held_out=held_out,
-            on_batch=show.batch,
-            on_epoch=on_epoch,
+            validation=subject.held_out,
+            metrics=metrics,
+            callbacks=[Call(on_epoch), Checkpoint(settings.out), show],
+            resume=settings.out if settings.resume else False,
+            verbose=False,
         )
-        show.close()
+    except CheckpointError as error:
+        raise Failure(f"--resume: {error}") from None
     except KeyboardInterrupt:
-        show.close()
-        done = len(history.epochs)
-        left = f"{weights} holds the weights after epoch {done}" if done else "nothing was saved"
-        interrupted = Failure(f"interrupted in epoch {done + 1}; {left}", INTERRUPTED)
+        done = len(progress)
+        left = f"{weights} holds the weights after epoch {done}" if done else "no epoch was finished"
+        go_on = "; --resume goes on from there" if (settings.out / LAST).exists() else ""
+        interrupted = Failure(f"interrupted in epoch {done + 1}; {left}{go_on}", INTERRUPTED)
         if not done:
             raise interrupted from None
-    speed = history.samples_per_second or 0.0
-    show.line("accuracy", f"{100 * (history.accuracy or 0):.2f}% of {len(held_out[1]):,} held-out images")
+    if not progress.epochs:
+        raise Failure(f"--resume: {settings.out / LAST} is of a run that has had its {settings.epochs} epochs")
+    speed = progress.samples_per_second or 0.0
+    show.line("held out", _score(progress, subject))
     show.line("speed", f"{speed:,.0f} samples/s")
     numpy_speed = None
     if settings.compare_numpy and interrupted is None:
-        numpy_speed = _numpy_speed(sizes, settings, loader)
+        numpy_speed = _numpy_speed(settings, subject)
         show.line(
             "", f"{numpy_speed:,.0f} samples/s on the NumPy reference: fastnn is {speed / numpy_speed:.2f}x as fast"
         )
-    _save(settings, images, history, numpy_speed, show)
+    _save(settings, subject, progress, numpy_speed, show)
     if interrupted is not None:
         raise interrupted
 
 
-def _numpy_speed(sizes: list[int], settings: Settings, loader: DataLoader) -> float:
+def _score(history: History, subject: Subject) -> str:
+    """The last epoch's score on the held-out data, in words."""
+    count = f"{len(subject.held_out[1]):,} held-out {subject.noun}"
+    if subject.description.classes is not None:
+        return f"{100 * history.last['val_accuracy']:.2f}% of {count} right"
+    error = history.last["val_mae"] * subject.description.target_scale
+    return f"mean absolute error {error:.4g} over {count}"
+
+
+def _numpy_speed(settings: Settings, subject: Subject) -> float:
     """Measure one epoch of the same training on the NumPy reference, with as many threads for its products."""
     with fastnn.use_backend("numpy"), threadpool_limits(fastnn.get_num_threads(), user_api="blas"):
-        model, loss_fn, optimizer = build(sizes, settings)
-        loader.set_epoch(0)
-        _, samples, seconds = train_epoch(model, loader, loss_fn, optimizer)
-    return samples / seconds
+        model, loss_fn, optimizer, loader = _made(settings, subject)
+        history = fit(model, loader, loss=loss_fn, optimizer=optimizer, epochs=1, verbose=False)
+    return history.samples_per_second or 0.0
 
 
-def _save(settings: Settings, images: ImageSplits, history: History, numpy_speed: float | None, show: Display) -> None:
-    show.line("weights", str(settings.out / "model.safetensors"))
+def _save(settings: Settings, subject: Subject, history: History, numpy_speed: float | None, show: Lines) -> None:
+    show.line("weights", str(settings.out / WEIGHTS))
+    last = history.last
     save_history(
         settings.out / "history.json",
         {
             "fastnn": fastnn.__version__,
             "settings": {**asdict(settings), "out": str(settings.out), "threads": fastnn.get_num_threads()},
-            "source": images.source,
+            "source": subject.source,
             "epochs": history.records(),
-            "accuracy": history.accuracy,
+            **{name.removeprefix("val_"): value for name, value in last.items() if name in ("val_accuracy", "val_mae")},
             "samples_per_second": history.samples_per_second,
             "numpy_samples_per_second": numpy_speed,
         },
     )
     show.line("history", str(settings.out / "history.json"))
     try:
-        save_plot(
-            settings.out / "history.png",
-            history.epochs,
-            f"{images.name}: {history.accuracy or 0:.2%} of held-out images",
-        )
+        save_plot(settings.out / "history.png", history, f"{subject.name}: {_score(history, subject)}")
     except ImportError:
         show.line("plot", "left out; run: pip install 'fastnn-cpu[plot]'")
     else:

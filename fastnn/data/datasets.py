@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -12,6 +12,21 @@ from fastnn.data.idx import IdxError, read_idx
 from fastnn.data.images import ImageData, ImageSplits
 from fastnn.data.published import FASHION_MNIST, MNIST, Collection, IdxFile
 from fastnn.data.sources import data_folders, download, find, packaged_digits, remedy
+from fastnn.data.tables import Table, read_csv
+from fastnn.data.toys import circles, clouds, moons, spirals
+
+__all__ = [
+    "cifar10",
+    "circles",
+    "clouds",
+    "digits",
+    "exam_scores",
+    "fashion_mnist",
+    "iris",
+    "mnist",
+    "moons",
+    "spirals",
+]
 
 Root = str | os.PathLike[str] | None
 Split = Literal["train", "test"]
@@ -117,3 +132,132 @@ def _read(collection: Collection, splits: list[str], files: list[IdxFile], paths
         split: ImageData(images, labels.astype(np.int64), collection.classes, collection.name, split, source)
         for split, images, labels in zip(splits, arrays[::2], arrays[1::2], strict=True)
     }
+
+
+def digits(*, split: Split | None = None) -> ImageSplits | ImageData:
+    """Return scikit-learn's handwritten digits: 1,797 images of 8 by 8 pixels, of which the last 360 are held out.
+
+    Pixels, 0 to 16 in the file, are scaled to 0 to 255. Raises ImportError, with the line to install it, where
+    scikit-learn is missing.
+
+    Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998.
+    """
+    if split not in (None, "train", "test"):
+        raise ValueError(f"split must be 'train', 'test' or None, got {split!r}")
+    found = _library("digits").load_digits()
+    images = np.rint(found.images * (255 / 16)).astype(np.uint8)
+    labels = found.target.astype(np.int64)
+    names = tuple("0123456789")
+    source = "scikit-learn's files"
+    parts = {
+        "train": ImageData(images[:-360], labels[:-360], names, "digits", "train", source),
+        "test": ImageData(images[-360:], labels[-360:], names, "digits", "test", source),
+    }
+    return parts[split] if split is not None else ImageSplits(parts["train"], parts["test"])
+
+
+def iris() -> Table:
+    """Return Fisher's iris flowers: 150 rows of four lengths in cm, three species.
+
+    Raises ImportError, with the line to install it, where scikit-learn is missing.
+
+    Source: R. A. Fisher, "The use of multiple measurements in taxonomic problems", Annals of Eugenics 7 (1936).
+    """
+    found = _library("iris").load_iris()
+    return Table(
+        found.data.astype(np.float32),
+        found.target.astype(np.int64),
+        tuple(found.feature_names),
+        "species",
+        tuple(str(name) for name in found.target_names),
+        "iris",
+        "scikit-learn's files",
+    )
+
+
+def exam_scores() -> Table:
+    """Return two exam scores of 100 applicants and whether they were admitted (``exam_scores.csv``, 1 for yes).
+
+    It is looked for in the data folders, as MNIST is. Where it is not there, 100 rows of the same shape are drawn, and
+    ``source`` says so: uniform scores from 30 to 100, admitted with a probability that rises with their sum.
+
+    Source: A. Ng, "Machine Learning", Stanford and Coursera, exercise 2.
+    """
+    for folder in data_folders():
+        path = folder / "exam_scores.csv"
+        if path.is_file():
+            found = read_csv(path)
+            return Table(
+                found.features, found.targets, ("exam 1", "exam 2"), "admitted", ("no", "yes"), "exam scores", str(path)
+            )
+    rng = np.random.Generator(np.random.Philox(0))
+    scores = rng.uniform(30, 100, (100, 2))
+    chance = 1 / (1 + np.exp(-(scores.sum(1) - 125) / 6))
+    return Table(
+        scores.astype(np.float32),
+        (rng.random(100) < chance).astype(np.int64),
+        ("exam 1", "exam 2"),
+        "admitted",
+        ("no", "yes"),
+        "exam scores",
+        "drawn scores of the same shape (exam_scores.csv is in none of the data folders)",
+    )
+
+
+CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def cifar10(root: Root = None, *, split: Split | None = None) -> ImageSplits | ImageData:
+    """Return CIFAR-10: 50,000 coloured images to train on, 10,000 held out, 32 by 32 pixels, three colours.
+
+    Only the binary files are read (``data_batch_1.bin`` to ``5``, ``test_batch.bin``, in a folder
+    ``cifar-10-batches-bin`` of `root` or of the data folders, or directly there): the others are pickles, which may run
+    code.
+
+    Returns
+    -------
+    As for `mnist`, with ``.images`` of shape (N, 3, 32, 32).
+
+    Raises
+    ------
+    FileNotFoundError : the files are in none of the folders.
+    IdxError : (a ValueError) a file has not the size that was published.
+
+    Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
+    """
+    if split not in (None, "train", "test"):
+        raise ValueError(f"split must be 'train', 'test' or None, got {split!r}")
+    files = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
+    splits = list(files) if split is None else [split]
+    bases = [Path(root)] if root is not None else data_folders()
+    for folder in (f for base in bases for f in (base / "cifar-10-batches-bin", base / "cifar10", base)):
+        paths = {s: [folder / name for name in files[s]] for s in splits}
+        if all(path.is_file() for own in paths.values() for path in own):
+            break
+    else:
+        raise FileNotFoundError(
+            f"CIFAR-10 is not in {', '.join(map(str, bases))}: put the binary version's cifar-10-batches-bin there"
+        )
+    parts = {}
+    for s, own in paths.items():
+        rows = []
+        for path in own:
+            data = np.fromfile(path, np.uint8)
+            if data.size != 10_000 * 3073:
+                raise IdxError(f"{path}: expected 10,000 records of 3,073 bytes, got {data.size:,} bytes")
+            rows.append(data.reshape(10_000, 3073))
+        records = np.concatenate(rows)
+        labels = records[:, 0].astype(np.int64)
+        if labels.max() > 9:
+            raise IdxError(f"{own[0].parent}: expected labels from 0 to 9, got {labels.max()}")
+        images = np.ascontiguousarray(records[:, 1:]).reshape(-1, 3, 32, 32)
+        parts[s] = ImageData(images, labels, CIFAR_CLASSES, "cifar10", s, f"CIFAR-10's files in {own[0].parent}")
+    return parts[split] if split is not None else ImageSplits(parts["train"], parts["test"])
+
+
+def _library(name: str) -> Any:
+    try:
+        from sklearn import datasets
+    except ImportError:
+        raise ImportError(f"{name} come with scikit-learn; run: pip install scikit-learn") from None
+    return datasets

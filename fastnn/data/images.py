@@ -10,11 +10,11 @@ from numpy.typing import DTypeLike, NDArray
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ImageData:
-    """Grey images with their labels: one split of a dataset.
+    """Images with their labels: one split of a dataset.
 
     Attributes
     ----------
-    images : uint8 array of shape (N, height, width), 0 (background) to 255, as in the files.
+    images : uint8 array of shape (N, height, width), or (N, colours, height, width), 0 to 255, as in the files.
     labels : int64 array of shape (N,), the class of each image.
     classes : the names of the classes; ``classes[labels[i]]`` names image ``i``.
     name : name of the dataset, such as ``"mnist"``.
@@ -34,12 +34,13 @@ class ImageData:
 
         Parameters
         ----------
-        flatten : give shape (N, height * width), for dense layers and scikit-learn; otherwise
-            (N, 1, height, width), for convolutions.
+        flatten : give shape (N, height * width), for dense layers and scikit-learn (with colours (N, colours *
+            height * width)); otherwise (N, colours, height, width), 1 colour where there are none, for convolutions.
         dtype : floating-point type of the result.
         """
-        count, height, width = self.images.shape
-        shape = (count, height * width) if flatten else (count, 1, height, width)
+        count, *colours, height, width = self.images.shape
+        depth = colours[0] if colours else 1
+        shape = (count, depth * height * width) if flatten else (count, depth, height, width)
         scaled: NDArray[np.floating] = np.divide(self.images, 255, dtype=dtype)
         return scaled.reshape(shape)
 

@@ -1,139 +1,294 @@
-"""Batches of arrays that lie in memory."""
+"""Batches of a dataset: gathered from arrays, or made of items, by threads if asked for."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fastnn._runtime.memory import empty
+from fastnn.data.collate import default_collate
+from fastnn.data.dataset import TensorDataset, arrays_of, drawn_seed, shuffled
 from fastnn.data.images import ImageData
-from fastnn.random import default_generator
-from fastnn.tensor import Tensor, as_tensor, from_numpy
-
-Tensors = tuple[Tensor, ...]
-
-
-class TensorDataset:
-    """Tensors whose first axes belong together, such as features and labels.
-
-    Parameters
-    ----------
-    tensors : Tensors or arrays of the same length along their first axis; they are not copied.
-    """
-
-    def __init__(self, *tensors: Any) -> None:
-        self.tensors: Tensors = tuple(as_tensor(tensor).detach() for tensor in tensors)
-        if not self.tensors:
-            raise ValueError("TensorDataset: at least one array must be given")
-        for place, tensor in enumerate(self.tensors):
-            if tensor.ndim == 0:
-                raise ValueError(f"TensorDataset: array {place} must have at least one axis, got a scalar")
-            if len(tensor) != len(self.tensors[0]):
-                raise ValueError(
-                    f"TensorDataset: array {place} must have length {len(self.tensors[0])} to match array 0, "
-                    f"got {len(tensor)}"
-                )
-
-    def __len__(self) -> int:
-        return len(self.tensors[0])
-
-    def __getitem__(self, index: Any) -> Tensors:
-        return tuple(tensor[index] for tensor in self.tensors)
+from fastnn.data.tables import Table
+from fastnn.tensor import Tensor, from_numpy
 
 
 class DataLoader:
     """Batches of a dataset, in order or shuffled anew for each epoch.
 
-    Every batch is a new tuple of new Tensors: a batch may be kept or changed, neither harms the dataset or later
-    batches. The order of an epoch depends on ``seed``, the epoch's number and the number of samples alone, so it is
-    the same on every machine and with every version of NumPy.
+    Every batch of arrays is a new tuple of new Tensors: a batch may be kept or changed, neither harms the dataset or
+    later batches. The order of an epoch depends on ``seed``, the epoch's number and the number of samples alone, so it
+    is the same on every machine and with every version of NumPy.
 
     Parameters
     ----------
-    dataset : a `TensorDataset`, a split of an image dataset (its ``features()`` and labels), one array or Tensor, or a
-        tuple or list of them.
-    batch_size : samples in a batch; the last batch of an epoch may be smaller.
+    dataset : one array or Tensor, a tuple of them, or a `TensorDataset` (or a `Subset` of one): batches are gathered
+        row by row, without Python for each sample. A split of an image dataset (its ``features()`` and labels). Any
+        dataset with items and a length, such as a list: items are made into batches by `collate_fn`. Any other
+        iterable: its items are taken as they come.
+    batch_size : samples in a batch; the last batch of an epoch may be smaller. None gives the items as they are.
     shuffle : whether each epoch has an order of its own; otherwise batches follow the dataset.
+    sampler : an iterable of indices, in place of the order.
+    batch_sampler : an iterable of lists of indices, in place of the batches.
+    num_workers : threads that make batches of items ahead of time; 0 makes them as they are asked for. Arrays need
+        none.
+    collate_fn : makes a batch of a list of items; by default `default_collate`.
     drop_last : leave out a last batch that is smaller than ``batch_size``.
-    seed : a whole number from 0 to 2**64 - 1 that fixes the orders; None draws one from the
-        default generator (see the attribute ``seed``).
+    generator : draws the seed where none is given; by default the one that `fastnn.manual_seed` starts.
+    prefetch_factor : batches that each thread is ahead.
+    seed : a whole number from 0 to 2**64 - 1 that fixes the orders; None draws one when it is first needed.
+    pin_memory, timeout, worker_init_fn, persistent_workers : taken as torch's users give them; without meaning here.
     """
 
     def __init__(
         self,
-        dataset: TensorDataset | ImageData | Tensor | NDArray[Any] | Sequence[Any],
-        batch_size: int = 1,
-        shuffle: bool = False,
-        *,
+        dataset: Any,
+        batch_size: int | None = 1,
+        shuffle: bool | None = None,
+        sampler: Iterable[int] | None = None,
+        batch_sampler: Iterable[Sequence[int]] | None = None,
+        num_workers: int = 0,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
+        pin_memory: bool = False,
         drop_last: bool = False,
+        timeout: float = 0,
+        worker_init_fn: Any = None,
+        *,
+        generator: Any = None,
+        prefetch_factor: int = 2,
+        persistent_workers: bool = False,
         seed: int | None = None,
     ) -> None:
-        self.dataset = _as_dataset(dataset)
-        self.batch_size = _whole("batch_size", batch_size, 1)
-        self.shuffle = shuffle
-        self.drop_last = drop_last
-        drawn = int(default_generator.numpy().bit_generator.random_raw()) if seed is None else seed
-        self.seed = _whole("seed", drawn, 0)
-        if self.seed >= 2**64:
+        self.dataset = as_dataset(dataset)
+        self.batch_size = None if batch_size is None else whole("batch_size", batch_size, 1)
+        self.shuffle, self.drop_last = bool(shuffle), bool(drop_last)
+        self.sampler, self.batch_sampler = sampler, batch_sampler
+        self.num_workers = whole("num_workers", num_workers, 0)
+        self.prefetch_factor = whole("prefetch_factor", prefetch_factor, 1)
+        self.collate_fn = collate_fn
+        self.generator = generator
+        self._seed = None if seed is None else whole("seed", seed, 0)
+        if self._seed is not None and self._seed >= 2**64:
             raise ValueError(f"DataLoader: seed must be below 2**64, got {seed}")
         self._epoch = 0
+        self._has_items = hasattr(self.dataset, "__getitem__") and not _only_iterable(self.dataset)
+        if not self._has_items and not hasattr(self.dataset, "__iter__"):
+            raise TypeError(f"DataLoader: dataset must have items or be iterable, got {type(dataset).__name__}")
+        self._check_combination()
+        self._arrays = arrays_of(self.dataset) if collate_fn is None and self.batch_size is not None else None
+
+    def _check_combination(self) -> None:
+        if self.sampler is not None and self.shuffle:
+            raise ValueError("DataLoader: shuffle must be left out where a sampler gives the order")
+        if self.batch_sampler is not None and (self.batch_size != 1 or self.shuffle or self.sampler or self.drop_last):
+            raise ValueError(
+                "DataLoader: batch_size, shuffle, sampler and drop_last must be left out where a batch_sampler gives "
+                "the batches"
+            )
+        if self.batch_size is None and self.drop_last:
+            raise ValueError("DataLoader: drop_last needs a batch_size")
+        if not self._has_items and (self.shuffle or self.sampler is not None or self.batch_sampler is not None):
+            raise ValueError(
+                f"DataLoader: a dataset that can only be iterated over, {type(self.dataset).__name__}, comes in its "
+                "own order; shuffle and samplers must be left out"
+            )
+
+    @property
+    def seed(self) -> int:
+        """What fixes the orders; drawn when it is first needed, if none was given."""
+        if self._seed is None:
+            self._seed = drawn_seed(self.generator)
+        return self._seed
+
+    @seed.setter
+    def seed(self, value: int) -> None:
+        self._seed = whole("seed", value, 0)
 
     def set_epoch(self, epoch: int) -> None:
         """Make the next iteration that of the given epoch; by default each iteration is the next one, from 0 on."""
-        self._epoch = _whole("epoch", epoch, 0)
+        self._epoch = whole("epoch", epoch, 0)
 
     def __len__(self) -> int:
-        """Return the number of batches in an epoch."""
-        whole, rest = divmod(len(self.dataset), self.batch_size)
-        return whole + (rest > 0 and not self.drop_last)
+        """Return the number of batches in an epoch; TypeError where the dataset does not know its own."""
+        if self.batch_sampler is not None:
+            return len(self.batch_sampler)  # type: ignore[arg-type]
+        count = len(self.dataset if self.sampler is None else self.sampler)  # type: ignore[arg-type]
+        if self.batch_size is None:
+            return count
+        batches, rest = divmod(count, self.batch_size)
+        return batches + (rest > 0 and not self.drop_last)
 
-    def __iter__(self) -> Iterator[Tensors]:
-        order = self._order() if self.shuffle else None
+    def __iter__(self) -> Iterator[Any]:
+        return self.batches_from(0)
+
+    def batches_from(self, first: int) -> Iterator[Any]:
+        """The batches of the next epoch from a number on, without making those before it."""
+        epoch = self._epoch
         self._epoch += 1
-        return self._batches(order)
+        if not self._has_items:
+            return islice(self._iterated(), first, None)
+        if self._arrays is not None and self.sampler is None and self.batch_sampler is None:
+            return self._gathered(first, shuffled(len(self.dataset), self.seed, epoch) if self.shuffle else None)
+        return self._collated(islice(self._index_batches(epoch), first, None))
 
-    def _order(self) -> NDArray[np.intp]:
-        """Sort the samples by random keys: the bits of a bit generator are frozen, a permutation's draw is not.
+    # -- arrays
 
-        The low bits of a key are its sample's number, so keys differ, and sorting them alone gives the order.
-        """
-        samples = np.arange(len(self.dataset), dtype=np.uint64)
-        number = np.uint64((1 << len(self.dataset).bit_length()) - 1)
-        keys = np.random.Philox(key=self.seed, counter=[0, 0, 0, self._epoch]).random_raw(len(samples))
-        keys = (keys & ~number) | samples
-        keys.sort()
-        return (keys & number).astype(np.intp)
+    def _gathered(self, first: int, order: np.ndarray[Any, Any] | None) -> Iterator[tuple[Tensor, ...]]:
+        assert self._arrays is not None
+        assert self.batch_size is not None
+        arrays, rows = self._arrays
+        if rows is not None:
+            order = rows if order is None else rows[order]
+        count = len(self.dataset)
+        for start in range(first * self.batch_size, len(self) * self.batch_size, self.batch_size):
+            stop = min(start + self.batch_size, count)
+            yield tuple(
+                from_numpy(array[start:stop].copy() if order is None else taken(array, order[start:stop]))
+                for array in arrays
+            )
 
-    def _batches(self, order: NDArray[np.intp] | None) -> Iterator[Tensors]:
-        arrays = [tensor.numpy() for tensor in self.dataset.tensors]
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            stop = min(start + self.batch_size, len(self.dataset))
-            if order is None:
-                yield tuple(from_numpy(array[start:stop].copy()) for array in arrays)
+    # -- items
+
+    def _index_batches(self, epoch: int) -> Iterator[Any]:
+        """Lists of indices, or single ones without a batch size."""
+        if self.batch_sampler is not None:
+            yield from self.batch_sampler
+            return
+        if self.sampler is not None:
+            order: Iterator[int] = iter(self.sampler)
+        elif self.shuffle:
+            order = iter(shuffled(len(self.dataset), self.seed, epoch).tolist())
+        else:
+            order = iter(range(len(self.dataset)))
+        if self.batch_size is None:
+            yield from order
+            return
+        while batch := list(islice(order, self.batch_size)):
+            if len(batch) == self.batch_size or not self.drop_last:
+                yield batch
+
+    def _make(self, indices: Any) -> Any:
+        """The batch of some indices."""
+        if self.batch_size is None and self.batch_sampler is None:
+            item = self.dataset[indices]
+            return item if self.collate_fn is None else self.collate_fn(item)
+        if self._arrays is not None:
+            arrays, rows = self._arrays
+            chosen = np.asarray(indices, dtype=np.intp)
+            count = len(self.dataset)
+            if len(chosen) and not (-count <= chosen.min() and chosen.max() < count):
+                raise IndexError(f"DataLoader: indices must lie from {-count} to {count - 1}, got {indices}")
+            chosen = np.where(chosen < 0, chosen + count, chosen)
+            return tuple(from_numpy(taken(array, chosen if rows is None else rows[chosen])) for array in arrays)
+        return (self.collate_fn or default_collate)([self.dataset[i] for i in indices])
+
+    def _collated(self, indices: Iterator[Any]) -> Iterator[Any]:
+        if self.num_workers == 0:
+            yield from map(self._make, indices)
+            return
+        pool = ThreadPoolExecutor(self.num_workers, thread_name_prefix="fastnn-data")
+        ahead: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        try:
+            for some in islice(indices, self.num_workers * self.prefetch_factor):
+                ahead.put(pool.submit(self._make, some))
+            while not ahead.empty():
+                batch = ahead.get().result()
+                for some in islice(indices, 1):
+                    ahead.put(pool.submit(self._make, some))
+                yield batch
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _iterated(self) -> Iterator[Any]:
+        return self._in_batches() if self.num_workers == 0 else in_background(self._in_batches(), self.prefetch_factor)
+
+    def _in_batches(self) -> Iterator[Any]:
+        items = iter(self.dataset)
+        if self.batch_size is None:
+            yield from items if self.collate_fn is None else map(self.collate_fn, items)
+            return
+        while batch := list(islice(items, self.batch_size)):
+            if len(batch) == self.batch_size or not self.drop_last:
+                yield (self.collate_fn or default_collate)(batch)
+
+
+_END = object()
+
+
+def in_background(items: Iterator[Any], ahead: int) -> Iterator[Any]:
+    """The items, made by a thread that is at most so many ahead; its exception comes where its item would."""
+    ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(ahead)
+    done = threading.Event()
+
+    def put(entry: tuple[Any, BaseException | None]) -> None:
+        while not done.is_set():
+            try:
+                ready.put(entry, timeout=0.1)
+                return
+            except queue.Full:
                 continue
-            batch = []
-            for array in arrays:
-                out = np.empty((stop - start, *array.shape[1:]), array.dtype)
-                # The indices are right by construction; with mode="raise" NumPy would copy `out` to be able to undo.
-                np.take(array, order[start:stop], axis=0, out=out, mode="clip")
-                batch.append(from_numpy(out))
-            yield tuple(batch)
+
+    def work() -> None:
+        try:
+            for item in items:
+                put((item, None))
+                if done.is_set():
+                    return
+            put((_END, None))
+        except BaseException as error:
+            put((_END, error))
+
+    thread = threading.Thread(target=work, name="fastnn-data", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            if item is _END:
+                return
+            yield item
+    finally:
+        done.set()
+        thread.join()
 
 
-def _as_dataset(dataset: TensorDataset | ImageData | Tensor | NDArray[Any] | Sequence[Any]) -> TensorDataset:
-    if isinstance(dataset, TensorDataset):
-        return dataset
+def taken(array: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Rows of an array, in pooled memory; the indices are known to be right."""
+    out = empty((len(rows), *array.shape[1:]), array.dtype)
+    # with mode="raise" NumPy would copy `out` to be able to undo
+    np.take(array, rows, axis=0, out=out, mode="clip")
+    return out
+
+
+def as_dataset(dataset: Any) -> Any:
+    """What a loader was given, as a dataset."""
     if isinstance(dataset, ImageData):
         return TensorDataset(dataset.features(), dataset.labels)
-    if isinstance(dataset, (tuple, list)):
+    if isinstance(dataset, Table):
+        return TensorDataset(*dataset.arrays)
+    if isinstance(dataset, tuple) and not hasattr(dataset, "_fields"):
         return TensorDataset(*dataset)
-    return TensorDataset(dataset)
+    if isinstance(dataset, (np.ndarray, Tensor)):
+        return TensorDataset(dataset)
+    return dataset
 
 
-def _whole(name: str, value: int, least: int) -> int:
+def _only_iterable(dataset: Any) -> bool:
+    from fastnn.data.dataset import IterableDataset
+
+    return isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__")
+
+
+def whole(name: str, value: int, least: int) -> int:
+    """A whole number; TypeError or ValueError, naming the argument, for anything else."""
     try:
         number = operator.index(value)
     except TypeError:

@@ -15,8 +15,11 @@ COMMAND = [sys.executable, "-c", "from fastnn.cli import main; main()"]
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ("train", "mnist, fashion-mnist"),
-        ("train letters", "'mnist', 'fashion-mnist'"),
+        ("train", "Missing argument"),
+        ("train letters", "must be mnist, fashion-mnist or a CSV file that is there, got 'letters'"),
+        ("train mnist --model net", "must be mlp or MODULE:FACTORY, got 'net'"),
+        ("predict", "Missing argument"),
+        ("evaluate", "Missing argument"),
         ("train mnist --epochs 0", " 1"),
         ("train mnist --epochs many", "nteger"),
         ("train mnist --batch-size -3", " 1"),
