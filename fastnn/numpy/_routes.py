@@ -27,6 +27,11 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
 
 def cumsum(a: Any, axis: Any = None) -> Any:
     """`numpy.cumsum`, of the elements in a row unless an axis is given."""
-    if type(a) is not np.ndarray or not a.flags.c_contiguous or not a.ndim or (axis is not None and type(axis) is not int):
+    if (
+        type(a) is not np.ndarray
+        or not a.flags.c_contiguous
+        or not a.ndim
+        or (axis is not None and type(axis) is not int)
+    ):
         return NotImplemented
     return ops.cumsum(a.reshape(-1), 0) if axis is None else ops.cumsum(a, axis)

@@ -139,8 +139,6 @@ TABLE: dict[str, Row] = {
     "argmin": _reduction(16, watched=False),
     "var": _reduction(16, names=(*AXES, "ddof")),
     "std": _reduction(16, names=(*AXES, "ddof")),
-    "any": _reduction(16, watched=False),
-    "all": _reduction(16, watched=False),
     "cumsum": Row(FUNCTION, (16, 16), 1 << 18, names=("axis",)),
     "dot": _product(),
     "matmul": _product(),
@@ -198,11 +196,7 @@ def gate(name: str, row: Row) -> Gate:
 def gates() -> dict[str, Gate]:
     """All accelerated functions, by NumPy's names; an alias is the same object, as in NumPy."""
     known = set(dir(ops))
-    found = {
-        name: gate(name, row)
-        for name, row in TABLE.items()
-        if hasattr(np, name) and (row.op or name) in known
-    }
+    found = {name: gate(name, row) for name, row in TABLE.items() if hasattr(np, name) and (row.op or name) in known}
     for alias, name in ALIASES.items():
         if name in found and getattr(np, alias, None) == found[name].original:
             found[alias] = found[name]
