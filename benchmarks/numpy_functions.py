@@ -22,10 +22,11 @@ from threadpoolctl import threadpool_limits
 
 import fastnn
 import fastnn.numpy
-from fastnn._runtime.gate import ELEMENTWISE, FUNCTION, INNER, PRODUCT, REDUCTION
+from fastnn._runtime.gate import FUNCTION, INNER, PRODUCT
 from fastnn.numpy._table import TABLE, WITHOUT_END, Row, gate
 
 SIZES = (16, 64, 256, 1024, 4096, 1 << 14, 1 << 17, 1 << 20)
+PRODUCTS = ("einsum", "tensordot")
 EXTENTS = (4, 16, 32, 64, 128, 256, 512)
 ROUNDS = 9
 BLOCK_SECONDS = 1e-3
@@ -36,11 +37,12 @@ def arguments_of(name: str, row: Row, size: int, dtype: str) -> tuple[Any, ...]:
     numbers = numpy.random.default_rng(0)
     if row.kind in (PRODUCT, INNER):
         return tuple(numbers.standard_normal((size, size)).astype(dtype) for _ in range(2))
-    if row.kind == FUNCTION:
+    if row.kind == FUNCTION and name in PRODUCTS:
         matrices = tuple(numbers.standard_normal((size, size)).astype(dtype) for _ in range(2))
         return ("ij,jk->ik", *matrices) if name == "einsum" else (*matrices, 1)
     low = 1.1 if name == "arccosh" else 0.1
-    return tuple(numbers.uniform(low, low + 0.8, size).astype(dtype) for _ in range(row.arity))
+    arrays = tuple(numbers.uniform(low, low + 0.8, size).astype(dtype) for _ in range(row.arity))
+    return (*arrays, 0.3, 0.6) if name == "clip" else arrays
 
 
 def ratio(ours: Callable[[], Any], theirs: Callable[[], Any]) -> tuple[float, float, float]:
@@ -70,7 +72,7 @@ def measure(name: str, row: Row, dtype: str, threads: int, opened: bool) -> list
     if opened:
         function = gate(name, replace(row, least=(1, 1), most=(WITHOUT_END, WITHOUT_END), freely=1))
     found = []
-    for size in SIZES if row.kind in (ELEMENTWISE, REDUCTION) else EXTENTS:
+    for size in EXTENTS if row.kind in (PRODUCT, INNER) or name in PRODUCTS else SIZES:
         given = arguments_of(name, row, size, dtype)
         original = getattr(numpy, name)
         ours, theirs, gain = ratio(lambda: function(*given), lambda: original(*given))  # noqa: B023

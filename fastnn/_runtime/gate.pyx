@@ -551,8 +551,8 @@ cdef bint is_axis(object value) noexcept:
 cdef inline bint is_setting(object value) noexcept:
     """Whether an argument is of a type that settings have; what a tuple or list holds is the route's to judge."""
     return (
-        value is None or PyUnicode_CheckExact(value) or PyLong_CheckExact(value) or PyBool_Check(value)
-        or PyTuple_CheckExact(value) or type(value) is list
+        value is None or PyUnicode_CheckExact(value) or PyLong_CheckExact(value) or PyFloat_CheckExact(value)
+        or PyBool_Check(value) or PyTuple_CheckExact(value) or type(value) is list
     )
 
 

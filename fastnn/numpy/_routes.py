@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -35,3 +36,13 @@ def cumsum(a: Any, axis: Any = None) -> Any:
     ):
         return NotImplemented
     return ops.cumsum(a.reshape(-1), 0) if axis is None else ops.cumsum(a, axis)
+
+
+def clip(a: Any, a_min: Any, a_max: Any) -> Any:
+    """`numpy.clip` between Python numbers."""
+    if type(a) is not np.ndarray or not a.flags.c_contiguous or not a.ndim:
+        return NotImplemented
+    for bound in (a_min, a_max):
+        if type(bound) not in (int, float) or not math.isfinite(bound) or abs(bound) > 1e30:
+            return NotImplemented
+    return ops.clip(a, low=a_min, high=a_max) if a_min <= a_max else NotImplemented

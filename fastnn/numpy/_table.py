@@ -64,8 +64,9 @@ def _question(most: int, arity: int = 2, **more: Any) -> Row:
     return _light(most, arity, names=(), watched=False, **more)
 
 
-def _reduction(least: int, **more: Any) -> Row:
-    return Row(REDUCTION, (least, least), 1 << 18, names=more.pop("names", AXES), **more)
+def _reduction(least: int, most: int = WITHOUT_END, **more: Any) -> Row:
+    limits = (most, most if most == WITHOUT_END else most // 2)
+    return Row(REDUCTION, (least, least), 1 << 18, limits, names=more.pop("names", AXES), **more)
 
 
 def _product(kind: int = PRODUCT, names: tuple[str, ...] = ("out",)) -> Row:
@@ -131,15 +132,16 @@ TABLE: dict[str, Row] = {
     "sum": _reduction(16),
     "mean": _reduction(16),
     "prod": _reduction(16),
-    "max": _reduction(16, watched=False),
-    "min": _reduction(16, watched=False),
-    "amax": _reduction(16, op="max", watched=False),
-    "amin": _reduction(16, op="min", watched=False),
-    "argmax": _reduction(16, watched=False),
-    "argmin": _reduction(16, watched=False),
+    "max": _reduction(16, 1 << 17, watched=False),
+    "min": _reduction(16, 1 << 17, watched=False),
+    "amax": _reduction(16, 1 << 17, op="max", watched=False),
+    "amin": _reduction(16, 1 << 17, op="min", watched=False),
+    "argmax": _reduction(16, 1 << 14, watched=False),
+    "argmin": _reduction(16, 1 << 14, watched=False),
     "var": _reduction(16, names=(*AXES, "ddof")),
     "std": _reduction(16, names=(*AXES, "ddof")),
     "cumsum": Row(FUNCTION, (16, 16), 1 << 18, names=("axis",)),
+    "clip": Row(FUNCTION, (16, 16), 1 << 17, (1 << 14, 1 << 13), names=("a_min", "a_max"), watched=False),
     "dot": _product(),
     "matmul": _product(),
     "inner": _product(INNER, ()),

@@ -277,6 +277,29 @@ def test_cumsum(dtype):
         both("cumsum", array, 1)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_clip(dtype):
+    bounds = [(0.3, 0.6), (0, 1), (0.6, 0.3), (None, 0.5), (0.5, None), (0.0, -0.0), (-1.0, 1e300), (10**400, 1)]
+    bounds += [
+        (numpy.float64(0.3), 0.6),
+        (0.3, numpy.nan),
+        (-numpy.inf, 0.5),
+        (numpy.zeros(50), 0.5),
+        (True, 2),
+        (0.1, 1j),
+    ]
+    special = numbers((40, 50), dtype)
+    special[0, :6] = (numpy.nan, numpy.inf, -numpy.inf, 0.0, -0.0, 1e-40)
+    for low, high in bounds:
+        for shape in SHAPES:
+            both("clip", numbers(shape, dtype), low, high)
+        for array in (*layouts((40, 50), dtype), special, -special):
+            both("clip", array, low, high)
+            both("clip", array, a_min=low, a_max=high)
+    both("clip", special, 0.3)
+    both("clip", special, min=0.3, max=0.5)
+
+
 def test_the_same_bits_in_place():
     for name in UNARY:
         x = numbers((1000,), "float32")
