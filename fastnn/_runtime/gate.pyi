@@ -23,6 +23,7 @@ class Gate:
         freely: int,
         names: tuple[str, ...],
         watched: bool,
+        placed: bool,
         restore: Any,
     ) -> None: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...

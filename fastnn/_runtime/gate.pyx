@@ -52,6 +52,7 @@ cdef extern from "numpy/ndarrayobject.h":
     bint PyArray_CheckExact(object o)
     bint PyArray_ISWRITEABLE(cnp.ndarray array)
     bint PyArray_ISCARRAY_RO(cnp.ndarray array)
+    int PyArray_CopyInto(cnp.ndarray target, cnp.ndarray source) except -1
 
 cdef extern from "gate.h" namespace "fastnn":
     bint all_finite(cnp.ndarray array) nogil
@@ -158,6 +159,7 @@ cdef class Gate:
     freely : work from which an op serves layouts without limit.
     names : keywords that may be given (`out`, `axis`, ...).
     watched : whether floating-point errors are possible.
+    placed : whether one more argument may be given by place: `out`, or a reduction's `axis`.
     restore : what pickling stores: a callable and its arguments.
     """
 
@@ -184,14 +186,14 @@ cdef class Gate:
         if vectorcall_offset:
             has_vectorcall(type(self), vectorcall_offset)
 
-    def __init__(self, original, find, kind, arity, least, most, freely, names, watched, restore):
+    def __init__(self, original, find, kind, arity, least, most, freely, names, watched, placed, restore):
         self.original = original
         self.find = find
         self.kind = kind
         self.arity = arity
         self.names = names
         self.takes_out = OUT in names
-        self.most_args = arity + (1 if kind == elementwise or kind == reduction else 0)
+        self.most_args = arity + (1 if placed else 0)
         if kind == function:
             self.most_args = 16
         for i in range(2):
@@ -231,6 +233,8 @@ cdef class Gate:
         cdef Signature signature
         cdef Py_ssize_t work
         cdef int type, mode, i
+        cdef bint aside = False
+        cdef object result
         cdef PyObject* first = args[0]
         if self.arity == 2 and not PyArray_CheckExact(<object>first):
             first = args[1]
@@ -278,12 +282,20 @@ cdef class Gate:
             for i in range(self.arity):
                 if PyArray_CheckExact(<object>args[i]) and overlap(<cnp.ndarray>args[i], target):
                     if (self.watched and mode == WATCHFUL) or not in_place(<cnp.ndarray>args[i], target):
-                        return None
-            signature.add_word(-3)
+                        aside = True
+            if not aside:
+                signature.add_word(-3)
         if work < self.freely and not self.layouts.admits(signature):
             return None
         given[self.arity] = out
-        return self.serve(given, self.arity, out != NULL, mode)
+        if not aside:
+            return self.serve(given, self.arity, out != NULL, mode)
+        # the arguments must stay as they are until it is known that the op serves
+        result = self.serve(given, self.arity, False, mode)
+        if result is None or not same_shape(<cnp.ndarray>result, target):
+            return None
+        PyArray_CopyInto(target, <cnp.ndarray>result)
+        return target
 
     @cython.final
     cdef object try_product(self, PyObject* const* args, Py_ssize_t n, PyObject* names):
@@ -317,8 +329,10 @@ cdef class Gate:
             return None
         if not signature.add(x) or not signature.add(y):
             return None
+        if n > 2:
+            out = args[2]
         if names != NULL:
-            if PyTuple_GET_SIZE(<tuple>names) != 1 or PyTuple_GET_ITEM(<tuple>names, 0) != <PyObject*>OUT:
+            if n > 2 or PyTuple_GET_SIZE(<tuple>names) != 1 or PyTuple_GET_ITEM(<tuple>names, 0) != <PyObject*>OUT:
                 return None
             out = args[n]
         if out == <PyObject*>None:
@@ -327,7 +341,7 @@ cdef class Gate:
         if mode == STRICT and self.watched:
             return None
         if out != NULL:
-            if not self.fits(<object>out, type):
+            if not self.takes_out or not self.fits(<object>out, type):
                 return None
             if overlap(x, <cnp.ndarray>out) or overlap(y, <cnp.ndarray>out):
                 return None
@@ -469,6 +483,14 @@ cdef class Gate:
     def __doc__(self):
         return self.original.__doc__
 
+    @__doc__.setter
+    def __doc__(self, text):
+        self.original.__doc__ = text
+
+    @__doc__.deleter
+    def __doc__(self):
+        del self.original.__doc__
+
     @property
     def __wrapped__(self):
         return self.original
@@ -529,8 +551,8 @@ cdef bint is_axis(object value) noexcept:
 cdef inline bint is_setting(object value) noexcept:
     """Whether an argument is of a type that settings have; what a tuple or list holds is the route's to judge."""
     return (
-        value is None or PyUnicode_CheckExact(value) or PyLong_CheckExact(value) or PyBool_Check(value)
-        or PyTuple_CheckExact(value) or type(value) is list
+        value is None or PyUnicode_CheckExact(value) or PyLong_CheckExact(value) or PyFloat_CheckExact(value)
+        or PyBool_Check(value) or PyTuple_CheckExact(value) or type(value) is list
     )
 
 
@@ -538,5 +560,5 @@ cdef Py_ssize_t offset_in(Gate gate):
     return <char*>&gate.vectorcall - <char*><PyObject*>gate
 
 
-vectorcall_offset = offset_in(Gate(None, None, ELEMENTWISE, 1, (1, 1), (1, 1), 1, (), False, None))
+vectorcall_offset = offset_in(Gate(None, None, ELEMENTWISE, 1, (1, 1), (1, 1), 1, (), False, True, None))
 has_vectorcall(Gate, vectorcall_offset)

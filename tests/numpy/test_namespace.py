@@ -88,7 +88,7 @@ def test_accelerated_functions_are_numpys_in_all_but_calls(name):
     assert ours == theirs
     assert theirs == ours
     assert hash(ours) == hash(theirs)
-    assert ours != numpy.cos
+    assert ours != numpy.cbrt
     assert isinstance(ours, type(theirs))
     assert repr(ours) == repr(theirs)
     assert ours.__doc__ == theirs.__doc__
