@@ -280,10 +280,19 @@ class ModuleHooks:
         return self._hook_up(self._backward_pre_hooks, hook, prepend=prepend)
 
 
+class _GlobalHandle(HookHandle):
+    """Removes a hook of all modules; with the last of them, calls pass the hooks by again."""
+
+    def remove(self) -> None:
+        """Take the hook off; doing so twice is harmless."""
+        super().remove()
+        ModuleHooks._hooked = any(global_hooks.values())
+
+
 def _register_global(kind: str, hook: Callable[..., Any], **how: bool) -> HookHandle:
     handle = add_hook(global_hooks[kind], hook, **how)
     ModuleHooks._hooked = True
-    return handle
+    return _GlobalHandle(global_hooks[kind], handle.id)
 
 
 def register_module_forward_pre_hook(hook: Callable[..., Any]) -> HookHandle:

@@ -104,6 +104,7 @@ def test_global_hooks_come_first():
             handle.remove()
     layer(1)
     assert order == ["all pre", "own pre", "all", "own", "own pre", "own"]
+    assert not nn.Identity()._hooked  # calls pass the hooks by again
 
 
 def test_backward_hooks_see_and_replace_the_gradients():
