@@ -16,6 +16,8 @@ from fastnn.tensor import Tensor, from_numpy
 if TYPE_CHECKING:
     from fastnn.nn.module import Module
 
+Gradients = list[np.ndarray | None]  # None where none arrived
+
 _ids = itertools.count()
 
 
@@ -143,14 +145,14 @@ class BackwardHooks:
             return args
         self.inputs_watched = True
 
-        def after(gradients: list[np.ndarray]) -> list[np.ndarray | None]:
+        def after(gradients: Gradients) -> Gradients:
             if self.grad_outputs is None:  # the inputs' gradients do not come through this call's outputs
-                return [*gradients]
+                return gradients
             grads = _spread(gradients, places, self.n_inputs)
             for hook in self.after:
                 grads = _replaced(hook(self.module, grads, self.grad_outputs), grads, "backward hook")
             self.grad_outputs = None
-            return [_array(grads[place], gradient) for place, gradient in zip(places, gradients, strict=True)]
+            return [_array(grads[place], args[place]) for place in places]
 
         return _hand_on(args, places, "BackwardHook", after)
 
@@ -161,7 +163,7 @@ class BackwardHooks:
         if not places:
             return result
 
-        def before(gradients: list[np.ndarray]) -> list[np.ndarray | None]:
+        def before(gradients: Gradients) -> Gradients:
             grads = _spread(gradients, places, len(outputs))
             for hook in self.before:
                 grads = _replaced(hook(self.module, grads), grads, "backward pre-hook")
@@ -172,7 +174,7 @@ class BackwardHooks:
                     changed = hook(self.module, nothing, grads)
                     if changed is not None and any(gradient is not None for gradient in _as_tuple(changed)):
                         raise RuntimeError("a backward hook must return None where no input requires grad")
-            return [_array(grads[place], gradient) for place, gradient in zip(places, gradients, strict=True)]
+            return [_array(grads[place], outputs[place]) for place in places]
 
         watched = _hand_on(outputs, places, "BackwardHook", before)
         if not isinstance(result, tuple):
@@ -187,19 +189,15 @@ def _requiring(values: tuple[Any, ...]) -> list[int]:
 def _hand_on(values: tuple[Any, ...], places: list[int], name: str, function: Callable[..., Any]) -> tuple[Any, ...]:
     passed = [*values]
     watched = [values[place] for place in places]
-
-    def full(gradients: list[Any]) -> Any:
-        return function([np.zeros_like(t.array) if g is None else g for g, t in zip(gradients, watched, strict=True)])
-
-    for place, view in zip(places, recorded(name, watched, watched, full), strict=True):
+    for place, view in zip(places, recorded(name, watched, watched, function), strict=True):
         passed[place] = view
     return tuple(passed)
 
 
-def _spread(gradients: list[np.ndarray], places: list[int], count: int) -> tuple[Tensor | None, ...]:
+def _spread(gradients: Gradients, places: list[int], count: int) -> tuple[Tensor | None, ...]:
     full: list[Tensor | None] = [None] * count
     for place, gradient in zip(places, gradients, strict=True):
-        full[place] = from_numpy(gradient)
+        full[place] = None if gradient is None else from_numpy(gradient)
     return tuple(full)
 
 
@@ -216,7 +214,7 @@ def _replaced(changed: Any, grads: tuple[Any, ...], what: str) -> tuple[Any, ...
     return changed
 
 
-def _array(gradient: Tensor | None, like: np.ndarray) -> np.ndarray | None:
+def _array(gradient: Tensor | None, like: Tensor) -> np.ndarray | None:
     if gradient is None:
         return None
     if gradient.shape != like.shape:
@@ -282,10 +280,19 @@ class ModuleHooks:
         return self._hook_up(self._backward_pre_hooks, hook, prepend=prepend)
 
 
+class _GlobalHandle(HookHandle):
+    """Removes a hook of all modules; with the last of them, calls pass the hooks by again."""
+
+    def remove(self) -> None:
+        """Take the hook off; doing so twice is harmless."""
+        super().remove()
+        ModuleHooks._hooked = any(global_hooks.values())
+
+
 def _register_global(kind: str, hook: Callable[..., Any], **how: bool) -> HookHandle:
     handle = add_hook(global_hooks[kind], hook, **how)
     ModuleHooks._hooked = True
-    return handle
+    return _GlobalHandle(global_hooks[kind], handle.id)
 
 
 def register_module_forward_pre_hook(hook: Callable[..., Any]) -> HookHandle:

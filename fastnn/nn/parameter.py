@@ -134,13 +134,4 @@ def unset(shape: tuple[int, ...], dtype: npt.DTypeLike | None, transposed: bool 
     return Parameter(memory.T if transposed else memory)
 
 
-def uniform(shape: tuple[int, ...], bound: float, dtype: npt.DTypeLike | None, transposed: bool = False) -> Parameter:
-    """A parameter drawn from U(-bound, bound), laid out as `unset` does."""
-    from fastnn.nn.init import uniform_
-
-    made = unset(shape, dtype, transposed)
-    uniform_(made, -bound, bound)
-    return made
-
-
-__all__ = ["Buffer", "Parameter", "UninitializedParameter", "is_lazy", "uniform", "unset"]
+__all__ = ["Buffer", "Parameter", "UninitializedParameter", "is_lazy", "unset"]

@@ -128,6 +128,8 @@ def test_attributes():
         net.scale = 3.0
     with pytest.raises(TypeError, match="must be a Module or None"):
         net.body = 3
+    with pytest.raises(TypeError, match="must be a Parameter or None"):
+        net.scale = nn.ReLU()
     net.scale = None
     assert "scale" not in dict(net.named_parameters())
     del net.scale
