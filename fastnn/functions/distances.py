@@ -10,14 +10,16 @@ from fastnn import ops
 from fastnn._numpy_views import axis_argument
 from fastnn._runtime.tensor import derived
 from fastnn.errors import ShapeError
-from fastnn.functions.results import floats_of, into
+from fastnn.functions.results import floats_of, into, tensor_of
 from fastnn.ops import folds
 from fastnn.tensor import Tensor
 
 
 def at_least(x: Tensor, low: float) -> Tensor:
     """The larger of an element and a number; no gradient where that is the number."""
-    return derived(x, np.maximum(x.array, x.array.dtype.type(low)), "clamp", lambda g: g * (x.array >= low), False)
+    return derived(
+        x, np.asarray(np.maximum(x.array, x.array.dtype.type(low))), "clamp", lambda g: g * (x.array >= low), False
+    )
 
 
 NORMS = {0.0: "0", 1.0: "1", 2.0: "2", float("inf"): "inf"}
@@ -25,7 +27,8 @@ NORMS = {0.0: "0", 1.0: "1", 2.0: "2", float("inf"): "inf"}
 
 def _together(name: str, *inputs: Any) -> tuple[Tensor, ...]:
     """The inputs, broadcast to one shape; ShapeError where they do not go together."""
-    tensors = tuple(floats_of(name, x) for x in inputs)
+    tensors = tuple(tensor_of(name, x) for x in inputs)
+    tensors = tuple(t if t.dtype.kind in "fc" else t.float() for t in tensors)
     try:
         shape = np.broadcast_shapes(*(t.shape for t in tensors))
     except ValueError:

@@ -59,15 +59,40 @@ def tensordot(a: Any, b: Any, dims: Any = 2, out: Any = None) -> Any:
     Parameters
     ----------
     a, b : any shapes.
-    dims : a number of axes, or two lists of axes that go together (also as a Tensor).
+    dims : a number of axes, or two lists of axes that go together (also as a Tensor). Where one of two axes has extent
+        1, the other is summed over.
     """
     if isinstance(dims, TensorBase):
         dims = dims.array.tolist()
+    a, b = _broadcast_pairs(a, b, dims)
     return ops.tensordot(a, b, dims, out=out)
 
 
+def _broadcast_pairs(a: Any, b: Any, dims: Any) -> tuple[Any, Any]:
+    """Sum the longer of two axes where the other has extent 1; what is wrong with `dims` is left for later."""
+    if not (hasattr(a, "shape") and hasattr(b, "shape")):
+        return a, b
+    if isinstance(dims, int):
+        pairs = list(zip(range(-dims, 0), range(dims), strict=True)) if 0 < dims <= min(a.ndim, b.ndim) else []
+    else:
+        pairs = list(zip(*dims, strict=False))
+    for i, j in pairs:
+        if not (isinstance(i, int) and isinstance(j, int) and -a.ndim <= i < a.ndim and -b.ndim <= j < b.ndim):
+            break
+        if a.shape[i] == 1 != b.shape[j]:
+            b = ops.sum(b, axis=j, keepdims=True)
+        elif b.shape[j] == 1 != a.shape[i]:
+            a = ops.sum(a, axis=i, keepdims=True)
+    return a, b
+
+
 def einsum(equation: Any, *operands: Any) -> Any:
-    """Sum of products by subscripts, ``einsum("bij,bjk->bik", x, y)``; see `fastnn.ops.einsum`."""
+    """Sum of products by subscripts, ``einsum("bij,bjk->bik", x, y)``; see `fastnn.ops.einsum`.
+
+    The operands may come in one list.
+    """
+    if isinstance(equation, str) and len(operands) == 1 and isinstance(operands[0], (list, tuple)):
+        (operands,) = operands
     return ops.einsum(equation, *operands)
 
 
