@@ -55,6 +55,10 @@ RUNS: list[tuple[str, dict[str, Any]]] = [
     ("Rprop", {}),
     ("Rprop", {"lr": 1.0, "etas": [0.4, 1.5], "step_sizes": [0.01, 1.2]}),
     ("Rprop", {"lr": 0.1, "maximize": True}),
+    ("Adafactor", {}),
+    ("Adafactor", {"shape": [2, 2], "steps": 6}),
+    ("Adafactor", {"shape": [1, 4, 1], "lr": 0.5, "beta2_decay": -0.5, "weight_decay": 0.1, "maximize": True}),
+    ("Adafactor", {"shape": [2, 2], "lr": 0.5, "eps": [0.5, 0.1], "d": 2.0}),
     ("ASGD", {"lr": 0.1}),
     ("ASGD", {"lr": 0.1, "lambd": 0.1, "alpha": 0.5, "t0": 1, "weight_decay": 0.1, "maximize": True}),
 ]
@@ -65,16 +69,18 @@ def record(name: str, options: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     options = dict(options)
-    steps = options.pop("steps", STEPS)
-    p = torch.tensor(START, dtype=torch.float64, requires_grad=True)
-    target, weights = (torch.tensor(v, dtype=torch.float64) for v in (TARGET, WEIGHTS))
+    steps, shape = options.pop("steps", STEPS), options.pop("shape", [4])
+    p, target, weights = (torch.tensor(v, dtype=torch.float64).reshape(shape) for v in (START, TARGET, WEIGHTS))
+    p.requires_grad_()
     optimizer = getattr(torch.optim, name)([p], **options)
     for _ in range(steps):
         optimizer.zero_grad()
         ((p - target) ** 2 * weights).sum().backward()
         optimizer.step()
     state = {key: value.tolist() for key, value in optimizer.state[p].items()}
-    return {"optimizer": name, "options": options, "steps": steps, "result": p.tolist(), "state": state}
+    return {
+        "optimizer": name, "options": options, "steps": steps, "shape": shape, "result": p.tolist(), "state": state
+    }  # fmt: skip
 
 
 # name of the function of the step's number, arguments; the list of schedules within others

@@ -30,6 +30,9 @@ OTHERS = [
     ("softmax.loss_backward", {"dtype": "float32", "labels": "int64"}),
     ("optimizer.sgd", {"dtype": "float64", "momentum": True, "nesterov": True}),
     ("optimizer.adam", {"dtype": "float32", "amsgrad": True}),
+    ("optimizer.rprop", {"dtype": "float32"}),
+    ("gradient.measure", {"dtype": "float32", "norm": "power"}),
+    ("gradient.total", {"norm": "least"}),
 ]
 MOVES = {"memcpy", "memmove", "memset", "bzero"}
 

@@ -13,8 +13,8 @@ TORCH = json.loads(Path(__file__).with_name("torch_steps.json").read_text())
 
 
 def quadratic(p, dtype):
-    d = p - np.array(TORCH["target"], dtype)
-    return (d * d * np.array(TORCH["weights"], dtype)).sum()
+    d = p - np.array(TORCH["target"], dtype).reshape(p.shape)
+    return (d * d * np.array(TORCH["weights"], dtype).reshape(p.shape)).sum()
 
 
 # recorded by tools/record_torch_optim.py
@@ -23,7 +23,7 @@ def quadratic(p, dtype):
 def test_steps_agree_with_torch(run, backend):
     with fastnn.use_backend(backend):
         for dtype, tolerance in (("float64", 1e-12), ("float32", 2e-6)):
-            p = fastnn.tensor(np.array(TORCH["start"], dtype), requires_grad=True)
+            p = fastnn.tensor(np.array(TORCH["start"], dtype).reshape(run["shape"]), requires_grad=True)
             optimizer = getattr(optim, run["optimizer"])([p], **run["options"])
             for _ in range(run["steps"]):
                 optimizer.zero_grad()
