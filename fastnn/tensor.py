@@ -562,7 +562,7 @@ def as_tensor(data: Any, dtype: npt.DTypeLike | None = None, device: Any = None)
 
 
 def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
-    """Make a Tensor that shares the memory of another library's tensor.
+    """Make a Tensor that shares the memory of another library's tensor (read-only before NumPy 2.1).
 
     Parameters
     ----------

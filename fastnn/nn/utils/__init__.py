@@ -9,6 +9,7 @@ from fastnn.nn.utils.clip import (
     get_total_norm,
 )
 from fastnn.nn.utils.convert_parameters import parameters_to_vector, vector_to_parameters
+from fastnn.nn.utils.spectral_norm import remove_spectral_norm, spectral_norm
 from fastnn.nn.utils.weight_norm import remove_weight_norm, weight_norm
 
 __all__ = [
@@ -20,7 +21,9 @@ __all__ = [
     "parameters_to_vector",
     "parametrizations",
     "parametrize",
+    "remove_spectral_norm",
     "remove_weight_norm",
+    "spectral_norm",
     "stateless",
     "vector_to_parameters",
     "weight_norm",

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._runtime.tensor import is_grad_enabled, recorded
+from fastnn import functions
 from fastnn.errors import ShapeError
-from fastnn.tensor import Tensor, from_numpy
-
-_GROUP = 16  # tensors that one step of the tape can join
+from fastnn.tensor import Tensor
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
@@ -19,24 +17,8 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     tensors = [parameters] if isinstance(parameters, Tensor) else [*parameters]
     if not tensors:
         raise ValueError("parameters_to_vector: expected parameters, got none")
-    while len(tensors) > 1 or tensors[0].ndim != 1:
-        tensors = [_joined(tensors[i : i + _GROUP]) for i in range(0, len(tensors), _GROUP)]
-    return tensors[0]
-
-
-def _joined(tensors: list[Tensor]) -> Tensor:
-    ends = np.cumsum([0] + [tensor.numel() for tensor in tensors])
-
-    trained = [i for i, tensor in enumerate(tensors) if tensor.requires_grad]
-
-    def apart(gradients: list[Any]) -> list[np.ndarray]:
-        return [gradients[0][ends[i] : ends[i + 1]].reshape(tensors[i].shape).astype(tensors[i].dtype) for i in trained]
-
-    vector = from_numpy(np.concatenate([tensor.array.reshape(-1) for tensor in tensors]))
-    if not trained or not is_grad_enabled():
-        return vector
-    joined: Tensor = recorded("parameters_to_vector", [tensors[i] for i in trained], [vector], apart)[0]
-    return joined
+    vector: Tensor = functions.find("cat")([tensor.reshape(-1) for tensor in tensors])
+    return vector
 
 
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:

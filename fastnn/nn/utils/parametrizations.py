@@ -12,7 +12,14 @@ from fastnn.errors import ShapeError
 from fastnn.nn.init import draw_normal
 from fastnn.nn.module import Module
 from fastnn.nn.utils.matrices import MAPS, nearest, reflectors
-from fastnn.nn.utils.norms import norm_except_dim
+from fastnn.nn.utils.norms import (
+    axis_of_outputs,
+    norm_except_dim,
+    power_steps,
+    rows_against_rest,
+    spectrally_normed,
+    unit,
+)
 from fastnn.nn.utils.parametrize import register_parametrization
 from fastnn.tensor import Tensor, from_numpy
 
@@ -59,11 +66,6 @@ def weight_norm(module: T, name: str = "weight", dim: int | None = 0) -> T:
     return module
 
 
-def _unit(x: np.ndarray, eps: float) -> np.ndarray:
-    unit: np.ndarray = x / max(float(np.sqrt(np.sum(x * x))), eps)
-    return unit
-
-
 class _SpectralNorm(Module):
     """A weight over its largest singular value, which some steps of the power method keep an estimate of."""
 
@@ -77,25 +79,11 @@ class _SpectralNorm(Module):
         self.dim = axis_argument("spectral_norm", dim, weight.ndim)
         self.n_power_iterations, self.eps = n_power_iterations, eps
         if weight.ndim > 1:
-            matrix = self._matrix(weight.detach()).array
+            matrix = rows_against_rest(weight.detach(), self.dim).array
             for name, extent in zip(("_u", "_v"), matrix.shape, strict=True):
-                start = _unit(draw_normal((extent,), 0.0, 1.0), eps).astype(weight.dtype)
+                start = unit(draw_normal((extent,), 0.0, 1.0), eps).astype(weight.dtype)
                 self.register_buffer(name, from_numpy(start))
-            self._iterate(matrix, 15)
-
-    def _matrix(self, weight: Tensor) -> Tensor:
-        """The weight with axis `dim` against all others."""
-        if self.dim:
-            weight = weight.permute(self.dim, *(axis for axis in range(weight.ndim) if axis != self.dim))
-        return weight if weight.ndim == 2 else weight.reshape(weight.shape[0], weight.numel() // weight.shape[0])
-
-    def _iterate(self, matrix: np.ndarray, times: int) -> None:
-        u, v = self._u.array, self._v.array
-        for _ in range(times):
-            u[...] = _unit(matrix @ v, self.eps)
-            v[...] = _unit(u @ matrix, self.eps)
-        self._u._touch()
-        self._v._touch()
+            power_steps(matrix, self._v, self._u, 15, eps)
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight, its largest singular value about 1."""
@@ -104,14 +92,10 @@ class _SpectralNorm(Module):
             small = norm.item() < self.eps
             result: Tensor = weight / self.eps if small else weight / norm
             return result
-        matrix = self._matrix(weight)
+        matrix = rows_against_rest(weight, self.dim)
         if self.training:
-            self._iterate(matrix.array, self.n_power_iterations)
-        # copies: the next call overwrites these, and backward needs what was used
-        u, v = from_numpy(self._u.array.copy()), from_numpy(self._v.array.copy())
-        sigma = u @ (matrix @ v)
-        divided: Tensor = weight / sigma
-        return divided
+            power_steps(matrix.array, self._v, self._u, self.n_power_iterations, self.eps)
+        return spectrally_normed(weight, matrix, self._u, self._v)
 
     def right_inverse(self, value: Tensor) -> Tensor:
         """Anything may be assigned; what is read is normalised."""
@@ -133,8 +117,7 @@ def spectral_norm(
     """
     weight = _weight(module, name)
     if dim is None:
-        transposed = any(base.__name__.startswith("ConvTranspose") for base in type(module).__mro__)
-        dim = 1 if transposed else 0
+        dim = axis_of_outputs(module)
     register_parametrization(module, name, _SpectralNorm(weight, n_power_iterations, dim, eps))
     return module
 

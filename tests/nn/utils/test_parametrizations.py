@@ -3,7 +3,14 @@ import pytest
 
 import fastnn
 from fastnn import nn
-from fastnn.nn.utils import parametrizations, parametrize, remove_weight_norm, weight_norm
+from fastnn.nn.utils import (
+    parametrizations,
+    parametrize,
+    remove_spectral_norm,
+    remove_weight_norm,
+    spectral_norm,
+    weight_norm,
+)
 from fastnn.nn.utils.matrices import expm
 from fastnn.testing import gradcheck
 
@@ -104,6 +111,41 @@ def test_spectral_norm_of_vectors_and_its_errors():
         parametrizations.spectral_norm(layer(), n_power_iterations=0)
     with pytest.raises(ValueError, match="no parameter or buffer"):
         parametrizations.spectral_norm(layer(), "missing")
+
+
+def test_spectral_norm_by_a_hook():
+    x = np.random.default_rng(0).standard_normal((5, 4))
+    linear = layer()
+    weight = values(linear.weight)
+    assert spectral_norm(linear, n_power_iterations=100) is linear
+    assert sorted(linear.state_dict()) == ["bias", "weight_orig", "weight_u", "weight_v"]
+    assert [name for name, _ in linear.named_parameters()] == ["bias", "weight_orig"]
+    linear(x).sum().backward()
+    np.testing.assert_allclose(values(linear.weight), weight / np.linalg.svd(weight)[1][0], rtol=1e-12)
+    linear.eval()
+    original = linear.weight_orig
+    gradient = original.grad.numpy()
+    for index in np.ndindex(weight.shape):
+        ends = []
+        for step in (1e-6, -1e-6):
+            with fastnn.no_grad():
+                original.array[index] += step
+                ends.append(linear(x).sum().item())
+                original.array[index] -= step
+        assert abs((ends[0] - ends[1]) / 2e-6 - gradient[index]) < 1e-6
+    expected = values(linear(x))
+    with pytest.raises(RuntimeError, match="already"):
+        spectral_norm(linear)
+    remove_spectral_norm(linear)
+    assert sorted(linear.state_dict()) == ["bias", "weight"]
+    np.testing.assert_allclose(values(linear(x)), expected, rtol=1e-14)
+    with pytest.raises(ValueError, match="not found"):
+        remove_spectral_norm(linear)
+    linear.scale = nn.Parameter(np.array(2.0))
+    with pytest.raises(ValueError, match="at least 1 axis"):
+        spectral_norm(linear, "scale")
+    with pytest.raises(ValueError, match="positive"):
+        spectral_norm(linear, n_power_iterations=0)
 
 
 @pytest.mark.parametrize("shape", [(3, 3), (5, 2), (2, 5), (1, 1), (2, 4, 3), (2, 3, 3)])
