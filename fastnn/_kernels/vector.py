@@ -268,6 +268,21 @@ def maximum(x: Value, y: Value | Number) -> Value:
     return select(y.compare("!=", y), y, larger)
 
 
+def in_pieces(x: Value, count: int, function: Callable[[Value], Value]) -> Value:
+    """A function of x computed for `count` lanes after the others, where all together would not fit the registers."""
+    if not isinstance(x.kind, ir.VectorType) or x.kind.count <= count:
+        return function(x)
+    builder, undefined = x.builder, ir.Constant(x.kind, ir.Undefined)
+    parts = []
+    for first in range(0, x.kind.count, count):
+        lanes = ir.Constant(ir.VectorType(I32, count), list(range(first, first + count)))
+        parts.append(function(Value(builder, builder.shuffle_vector(x.value, undefined, lanes))).value)
+    while len(parts) > 1:
+        lanes = ir.Constant(ir.VectorType(I32, 2 * parts[0].type.count), list(range(2 * parts[0].type.count)))
+        parts = [builder.shuffle_vector(a, b, lanes) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+    return Value(builder, parts[0])
+
+
 def any_lane(mask: Value) -> Any:
     """Whether a mask holds in some lane, as an IR condition."""
     builder = mask.builder

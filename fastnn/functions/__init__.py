@@ -70,7 +70,11 @@ HOMES: dict[str, Home] = {
         "round rsqrt sgn sigmoid sign sin sinc sinh sqrt square sub subtract tan tanh true_divide trunc "
         "xlogy",
     ),
-    "methods": Home(methods="where"),
+    "gamma": Home(
+        functions="digamma frexp i0 igamma igammac lgamma mvlgamma polygamma",
+        methods="digamma frexp i0 igamma igammac lgamma mvlgamma",
+    ),
+    "methods": Home(methods="polygamma where"),
     "filling": Home(
         methods="bernoulli_ cauchy_ exponential_ geometric_ log_normal_ normal_ random_ uniform_",
     ),

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastnn.functions import comparison
+from fastnn.functions import comparison, gamma
+
+
+def polygamma(self: Any, n: int) -> Any:
+    """The `n`-th derivative of `digamma`."""
+    return gamma.polygamma(n, self)
 
 
 def where(self: Any, condition: Any, other: Any) -> Any:
@@ -13,5 +18,6 @@ def where(self: Any, condition: Any, other: Any) -> Any:
 
 
 __all__ = [
+    "polygamma",
     "where",
 ]

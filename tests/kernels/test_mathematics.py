@@ -132,7 +132,7 @@ def test_the_inverse_of_erf_in_float64():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("function", ["erfc", "erfinv", "logit", "entropy", "sinc", "angle", "softplus"])
+@pytest.mark.parametrize("function", ["erfc", "erfinv", "logit", "entropy", "sinc", "angle"])
 def test_limits(function, dtype):
     nan, inf = np.nan, np.inf
     x = np.array([nan, inf, -inf, 0.0, 1.0, -1.0], dtype)
@@ -143,7 +143,6 @@ def test_limits(function, dtype):
         "entropy": [nan, -inf, -inf, 0, 0, -inf],
         "sinc": [nan, nan, nan, 1, 0, 0],
         "angle": [nan, 0, np.pi, 0, 0, np.pi],
-        "softplus": [nan, inf, 0, math.log(2), math.log1p(math.e), math.log1p(1 / math.e)],
     }[function]
     np.testing.assert_allclose(compute(function, x), np.array(expected, dtype), rtol=1e-6, atol=1e-7)
 

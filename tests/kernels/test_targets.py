@@ -21,7 +21,8 @@ TARGETS = {
 }
 OTHERS = [
     *(("elementwise.map", {"dtype": "float32", "function": name}) for name in ("gelu", "log", "divide", "less")),
-    *(("elementwise.map", {"dtype": "float64", "function": name}) for name in ("exp", "tanh", "gelu_backward")),
+    *(("elementwise.map", {"dtype": "float32", "function": name}) for name in ("sin", "erfinv", "power")),
+    *(("elementwise.map", {"dtype": "float64", "function": name}) for name in ("exp", "tanh", "gelu_backward", "fmod")),
     ("reduction.rows", {"dtype": "float32", "fold": "sum", "finish": ""}),
     ("reduction.columns", {"dtype": "float64", "fold": "sum", "finish": ""}),
     ("softmax.forward", {"dtype": "float32", "log_result": True}),

@@ -61,6 +61,6 @@ def nextafter(x: Value, y: Value) -> Value:
 
 def lerp(start: Value, end: Value, weight: Value) -> Value:
     """``start + weight * (end - start)``, reckoned from the end that is nearer, so that both are reached."""
-    span = end - start
+    # Operands are chosen first, so that few vectors are alive at a time.
     near = absolute(weight).compare("<", 0.5)
-    return select(near, fma(weight, span, start), fma(weight - 1.0, span, end))
+    return fma(select(near, weight, weight - 1.0), end - start, select(near, start, end))

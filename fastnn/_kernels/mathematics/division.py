@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fastnn._kernels.vector import Value, absolute, floor, fma, repeated, select, truncated, with_sign_of
+from fastnn._kernels.vector import Value, absolute, floor, fma, rarely, repeated, select, truncated, with_sign_of
 
 # A divisor is multiplied by this, once or twice, where the quotient would overflow.
 _FAR = {"float32": 2.0**100, "float64": 2.0**700}
@@ -18,12 +18,19 @@ def fmod(x: Value, y: Value) -> Value:
     a remainder on the wrong side of zero is moved by y, which is exact too.
     """
     a, b = absolute(x), absolute(y)
+    rest = fma(-truncated(a / b), b, a)
+    far = ~absolute(rest).compare("<", b)
+    (rest,) = rarely(far, [rest], lambda: [_long_remainder(select(far, a, 0.0), select(far, b, 1.0))])
+    rest = select(rest.compare("<", 0.0), rest + b, rest)
+    return with_sign_of(rest, x)
+
+
+def _long_remainder(a: Value, b: Value) -> Value:
+    """What is left of a when multiples of b are taken off, for any numbers that are not negative, NaN too."""
     regular = a.compare("<", math.inf) & b.compare(">", 0.0)
     start = select(regular & b.compare("<", math.inf), a, 0.0)
-    divisor = select(b.compare(">", 0.0), b, 1.0)
-    divisor = select(divisor.compare("<", math.inf), divisor, 1.0)
-
-    factor = _FAR[x.dtype]
+    divisor = select(b.compare(">", 0.0) & b.compare("<", math.inf), b, 1.0)
+    factor = _FAR[a.dtype]
 
     def step(rest: Value) -> Value:
         by, near = divisor, absolute(rest)
@@ -32,11 +39,9 @@ def fmod(x: Value, y: Value) -> Value:
             by = select(near.compare(">=", divisor), by * factor, by)
         return fma(-truncated(rest / by), by, rest)
 
-    rest = repeated(step(start), lambda rest: absolute(rest).compare(">=", divisor), step)
-    rest = select(rest.compare("<", 0.0), rest + divisor, rest)
+    rest = repeated(start, lambda rest: absolute(rest).compare(">=", divisor), step)
     rest = select(b.compare("==", math.inf), a, rest)
-    rest = select(regular, rest, math.nan)
-    return with_sign_of(rest, x)
+    return select(regular, rest, math.nan)
 
 
 def remainder(x: Value, y: Value) -> Value:

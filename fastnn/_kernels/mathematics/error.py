@@ -12,16 +12,20 @@ the others are fitted by least squares at Chebyshev nodes, in 60 digits (40 for 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import partial
 
-from fastnn._kernels.mathematics.double import BIAS, MANTISSA, fast_two_sum, two_product
-from fastnn._kernels.mathematics.exponential import EXP, LN2, LOG2_E, exp, reduced
-from fastnn._kernels.mathematics.logarithm import log
+from fastnn._kernels.mathematics.double import BIAS, MANTISSA, fast_two_sum, power_of_two, two_product
+from fastnn._kernels.mathematics.exponential import EXP, LN2, LOG2_E, excess, exp, reduced
+from fastnn._kernels.mathematics.logarithm import LOG, log, split
 from fastnn._kernels.vector import (
     Value,
     absolute,
     fma,
+    in_pieces,
     polynomial,
     quotient,
+    rarely,
     scaled,
     select,
     sqrt,
@@ -268,6 +272,8 @@ LIFT = {"float32": 40, "float64": 100}
 _GAUSSIAN_RANGE = {"float32": 10.4, "float64": 27.4}
 _ERF_RANGE = {"float32": 4.0, "float64": 6.0}
 _ERFC_RANGE = {"float32": 10.2, "float64": 27.4}
+# Lanes of float64 that a kernel works on at a time: as many as in kernels for float64.
+_PIECE = 16
 
 
 def lifted_exp(p: Value, q: Value | float) -> Value:
@@ -315,34 +321,43 @@ def erf_backward(dy: Value, x: Value) -> Value:
 
 def erfc(x: Value) -> Value:
     """1 less erf, without cancellation where it is small."""
+    return in_pieces(x, _PIECE, _erfc32 if x.dtype == "float32" else _erfc64)
+
+
+def _erfc32(x: Value) -> Value:
+    """In float64, whose digits leave room: parts need not be kept, and polynomials end early."""
     wide = x.converted("float64")
     a = absolute(wide)
+    a = select(a.compare(">", _ERFC_RANGE[x.dtype]), _ERFC_RANGE[x.dtype], a)
+    _, bits, r, _ = reduced(-(a * a))
+    e = fma(polynomial(r, EXP["float64"][:7]) * r, r, r) + 1.0
+    # One division for two.
+    divisor = fma(a, 2.0, 1.0)
+    inverse = 1.0 / ((a + 4.0) * divisor)
+    q = polynomial((a - 4.0) * divisor * inverse, _ERFC[x.dtype]) * ((a + 4.0) * inverse)
+    far = (e * q) * power_of_two(bits, "float64")
+    return select(wide.compare("<", 0.0), 2.0 - far, far).converted("float32")
+
+
+def _erfc64(x: Value) -> Value:
+    a = absolute(x)
     a = select(a.compare(">", _ERFC_RANGE[x.dtype]), _ERFC_RANGE[x.dtype], a)
     square, square_low = two_product(a, a)
     r = reduced(-square)
     small = r.small - square_low
     high, low = fast_two_sum(a.number(1.0), r.whole)
-    rest = r.whole + small
-    terms = EXP["float64"][:7] if x.dtype == "float32" else EXP["float64"]
-    low = low + fma(polynomial(rest, terms) * rest, rest, small)
-    divisor = fma(a, 2.0, 1.0)
+    low = low + excess(r.whole, small)
+    # The polynomial over ``1 + 2 a``: what rounding took from its last sum, from the quotient and from the divisor.
     t = (a - 4.0) / (a + 4.0)
-    if x.dtype == "float32":
-        q = polynomial(t, _ERFC[x.dtype]) / divisor
-    else:
-        # The quotient in two parts, and what rounding took from the polynomial's last sum and from the divisor.
-        first, *others = _ERFC[x.dtype]
-        above, above_low = fast_two_sum(t.number(first), t * polynomial(t, others))
-        inverse = 1.0 / divisor
-        q = above * inverse
-        lost = fma(-q, divisor, above) + above_low - q * ((a + a) - (divisor - 1.0))
-        low = low + high * (lost / above)
-    far = scaled(fma(low, q, high * q), r.n, r.bits, MANTISSA["float64"], BIAS["float64"])
-    result = select(wide.compare("<", 0.0), 2.0 - far, far)
-    if x.dtype == "float64":
-        near = fma(-x, polynomial(x * x, _ERF["float64"]), 1.0 - x)
-        result = select(absolute(x).compare("<", 0.5), near, result)
-    return result.converted(x.dtype)
+    first, *others = _ERFC[x.dtype]
+    above, above_low = fast_two_sum(t.number(first), t * polynomial(t, others))
+    divisor = fma(a, 2.0, 1.0)
+    q = above / divisor
+    lost = fma(-q, divisor, above) + above_low - q * ((a + a) - (divisor - 1.0))
+    low = low + high * (lost / above)
+    far = scaled(fma(low, q, high * q), r.n, r.bits, MANTISSA[x.dtype], BIAS[x.dtype])
+    near = fma(-x, polynomial(x * x, _ERF[x.dtype]), 1.0 - x)
+    return select(absolute(x).compare("<", 0.5), near, select(x.compare("<", 0.0), 2.0 - far, far))
 
 
 def erfc_backward(dy: Value, x: Value) -> Value:
@@ -352,20 +367,40 @@ def erfc_backward(dy: Value, x: Value) -> Value:
 
 def erfinv(x: Value) -> Value:
     """What erf makes x of; NaN outside [-1, 1]."""
+    return in_pieces(x, _PIECE, _erfinv)
+
+
+def _erfinv(x: Value) -> Value:
     given = x.converted("float64")
     inside = absolute(given).compare("<", 1.0)
     wide = select(inside, given, 0.0)
-    w = -log((1.0 - wide) * (1.0 + wide))
-    root = sqrt(w)
-    # Each polynomial's constant term is added last, in two parts.
-    constant, rest = given.number(0.0), given.number(0.0)
-    for row, (first, centre, (lowest, *others)) in enumerate(_INVERSE[x.dtype]):
-        u = (root if row else w) - centre
-        here = w.compare(">=", first)
-        constant, rest = select(here, lowest, constant), select(here, u * polynomial(u, others), rest)
-    high, low = fast_two_sum(constant, rest)
+    rest = (1.0 - wide) * (1.0 + wide)
+    w = -(log(rest) if x.dtype == "float64" else _short_log(rest))
+    (_, centre, coefficients), *others = _INVERSE[x.dtype]
+    found = _parted(w - centre, coefficients)
+    for first, centre, coefficients in others:
+        found = rarely(w.compare(">=", first), found, partial(_tail_of_inverse, w, centre, coefficients))
+    high, low = fast_two_sum(*found)
     edge = select(absolute(given).compare("==", 1.0), with_sign_of(given.number(math.inf), given), math.nan)
     return select(inside, fma(wide, low, wide * high), edge).converted(x.dtype)
+
+
+def _parted(u: Value, coefficients: Sequence[float]) -> list[Value]:
+    """A polynomial's constant term, and the others."""
+    constant, *others = coefficients
+    return [u.number(constant), u * polynomial(u, others)]
+
+
+def _tail_of_inverse(w: Value, centre: float, coefficients: Sequence[float]) -> list[Value]:
+    return _parted(sqrt(w) - centre, coefficients)
+
+
+def _short_log(x: Value) -> Value:
+    """The logarithm of a float64, with an error of 2**-28 of it or of 1."""
+    f, e = split(x)[:2]
+    s = f / (f + 2.0)
+    z = s * s
+    return fma(s * z, polynomial(z, LOG["float64"][:4]), fma(e, math.log(2.0), s + s))
 
 
 def erfinv_backward(dy: Value, y: Value) -> Value:

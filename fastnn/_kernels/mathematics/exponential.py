@@ -199,7 +199,10 @@ def tanh(x: Value) -> Value:
 
 def sigmoid(x: Value) -> Value:
     """``1 / (1 + exp(-x))``, written with ``exp(-|x|)``, which does not overflow and keeps small results' digits."""
-    e = exp(-absolute(x))
+    low, _ = EXP_RANGE[x.dtype]
+    exponent = -absolute(x)
+    n, bits, whole, small = reduced(select(exponent.compare("<", low), low, exponent))
+    e = exp_of(whole, small, n, bits)
     divisor = 1.0 + e
     result = quotient(select(x.compare("<", 0.0), e, x.number(1.0)), divisor)
     # What rounding took from the divisor comes back to first order; 1 - e/2 stands for its reciprocal.

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from fastnn._kernels.mathematics.double import (
+    BIAS,
     MANTISSA,
     fast_two_sum,
     power_of_two,
@@ -49,7 +50,7 @@ _LOG10_2 = {
     "float32": (0.301025390625, 4.605039066518657e-06),
     "float64": (0.301029995663157, 8.241712586023572e-13),
 }
-# From here on 1 has no place beside the square, which does not overflow below.
+# From here on the logarithm of ``2 x`` serves for the inverse hyperbolic functions; below, squares do not overflow.
 _LARGE = 2.0**30
 
 
@@ -128,10 +129,9 @@ def log10(x: Value) -> Value:
 def _log_of_sum(u: Value, c: Value, more: Value | None = None) -> Value:
     """``log(u + c)`` for a positive finite u and a c that is small beside it; of twice that where `more` holds."""
     f, e, exponent = split(u)
-    # What is so large has no place for c.
-    place = u.compare("<", _LARGE)
-    c = select(place, c * power_of_two(-select(place, exponent, exponent.number(0)), u.dtype), 0.0)
-    f, lost = two_sum(f, c)
+    # A larger power would not be normal, and c has no place there anyway.
+    most = BIAS[u.dtype] - 1
+    f, lost = fast_two_sum(f, c * power_of_two(-select(exponent.compare("<", most), exponent, most), u.dtype))
     if more is not None:
         e = select(more, e + 1.0, e)
     half_square = 0.5 * f * f
