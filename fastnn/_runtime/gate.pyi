@@ -24,6 +24,7 @@ class Gate:
         names: tuple[str, ...],
         watched: bool,
         placed: bool,
+        easy: tuple[float, ...],
         restore: Any,
     ) -> None: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...

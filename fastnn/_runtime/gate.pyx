@@ -160,6 +160,7 @@ cdef class Gate:
     names : keywords that may be given (`out`, `axis`, ...).
     watched : whether floating-point errors are possible.
     placed : whether one more argument may be given by place: `out`, or a reduction's `axis`.
+    easy : numbers for which, as second operand, NumPy has a shorter way.
     restore : what pickling stores: a callable and its arguments.
     """
 
@@ -176,6 +177,7 @@ cdef class Gate:
     cdef Py_ssize_t lowest
     cdef readonly Py_ssize_t freely
     cdef tuple names
+    cdef tuple easy
     cdef bint watched
     cdef bint takes_out
     cdef bint failed
@@ -186,7 +188,7 @@ cdef class Gate:
         if vectorcall_offset:
             has_vectorcall(type(self), vectorcall_offset)
 
-    def __init__(self, original, find, kind, arity, least, most, freely, names, watched, placed, restore):
+    def __init__(self, original, find, kind, arity, least, most, freely, names, watched, placed, easy, restore):
         self.original = original
         self.find = find
         self.kind = kind
@@ -202,6 +204,7 @@ cdef class Gate:
         self.lowest = min(self._least[0], self._least[1])
         self.freely = freely
         self.watched = watched
+        self.easy = easy or None
         self.restore = restore
 
     @property
@@ -258,6 +261,8 @@ cdef class Gate:
                 if not signature.add(y):
                     return None
             elif is_plain_number(<object>args[i], type):
+                if self.easy is not None and i == 1 and <object>args[i] in self.easy:
+                    return None
                 signature.add_word(-2)
             else:
                 return None
@@ -453,9 +458,11 @@ cdef class Gate:
         if self.op is None:
             if self.failed:
                 return None
-            self.failed = True      # until it is found
-            self.op = self.find()
-            self.failed = False
+            try:
+                self.op = self.find()
+            except Exception:
+                self.failed = True
+                return None
         try:
             result = PyObject_Vectorcall(self.op, args, n, names)
         except Exception:
@@ -560,5 +567,5 @@ cdef Py_ssize_t offset_in(Gate gate):
     return <char*>&gate.vectorcall - <char*><PyObject*>gate
 
 
-vectorcall_offset = offset_in(Gate(None, None, ELEMENTWISE, 1, (1, 1), (1, 1), 1, (), False, True, None))
+vectorcall_offset = offset_in(Gate(None, None, ELEMENTWISE, 1, (1, 1), (1, 1), 1, (), False, True, (), None))
 has_vectorcall(Gate, vectorcall_offset)

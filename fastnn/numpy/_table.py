@@ -32,6 +32,7 @@ class Row:
     names : keywords that may be given.
     watched : whether the function can overflow, divide by zero or be invalid, which NumPy reports.
     placed : whether `out`, or a reduction's `axis`, may also be given by place.
+    easy : second operands for which NumPy has a shorter way.
     op : its name in `fastnn.ops`, or a function of `fastnn.numpy._routes`, if that is not the function's.
     """
 
@@ -44,6 +45,7 @@ class Row:
     watched: bool = True
     op: str = ""
     placed: bool = True
+    easy: tuple[float, ...] = ()
 
 
 AXES = ("axis", "keepdims")
@@ -54,9 +56,9 @@ def _function(least: int, **more: Any) -> Row:
     return Row(ELEMENTWISE, (least, least), 1 << 17, **more)
 
 
-def _light(most: int, arity: int = 1, **more: Any) -> Row:
+def _light(most: int, arity: int = 1, least: int = 16, **more: Any) -> Row:
     """As fast as memory: fastnn gains where the call of NumPy's function takes a good part of the time."""
-    return Row(ELEMENTWISE, (16, 16), WITHOUT_END, (most, most // 2), arity, **more)
+    return Row(ELEMENTWISE, (least, least), WITHOUT_END, (most, most // 2), arity, **more)
 
 
 def _question(most: int, arity: int = 2, **more: Any) -> Row:
@@ -70,7 +72,8 @@ def _reduction(least: int, most: int = WITHOUT_END, **more: Any) -> Row:
 
 
 def _product(kind: int = PRODUCT, names: tuple[str, ...] = ("out",)) -> Row:
-    return Row(kind, (64, 64), 1 << 22, arity=2, names=names)
+    """Products of matrices up to some 100 a side: of larger ones NumPy's BLAS is as fast, on several threads faster."""
+    return Row(kind, (64, 64), WITHOUT_END, (1 << 20, 1 << 20), 2, names)
 
 
 TABLE: dict[str, Row] = {
@@ -93,14 +96,14 @@ TABLE: dict[str, Row] = {
     "arcsinh": _function(16, op="asinh", watched=False),
     "arccosh": _function(16, op="acosh"),
     "arctanh": _function(16, op="atanh"),
-    "power": _function(16, arity=2),
+    "power": _function(16, arity=2, easy=(0, 1, 2, 0.5, -1)),
     "hypot": _function(16, arity=2),
     "arctan2": _function(16, op="atan2", arity=2),
     "logaddexp": _function(16, arity=2),
     "logaddexp2": _function(16, arity=2),
-    "sqrt": _light(1 << 17),
-    "square": _light(1 << 11),
-    "reciprocal": _light(1 << 12),
+    "sqrt": _light(1 << 17, least=128),
+    "square": _light(1 << 11, least=128),
+    "reciprocal": _light(1 << 12, least=128),
     "negative": _light(1 << 13, watched=False),
     "absolute": _light(1 << 13, op="abs", watched=False),
     "floor": _light(1 << 13, watched=False),
@@ -136,8 +139,8 @@ TABLE: dict[str, Row] = {
     "min": _reduction(16, 1 << 17, watched=False),
     "amax": _reduction(16, 1 << 17, op="max", watched=False),
     "amin": _reduction(16, 1 << 17, op="min", watched=False),
-    "argmax": _reduction(16, 1 << 14, watched=False),
-    "argmin": _reduction(16, 1 << 14, watched=False),
+    "argmax": _reduction(16, 1 << 13, watched=False),
+    "argmin": _reduction(16, 1 << 13, watched=False),
     "var": _reduction(16, names=(*AXES, "ddof")),
     "std": _reduction(16, names=(*AXES, "ddof")),
     "cumsum": Row(FUNCTION, (16, 16), 1 << 18, names=("axis",)),
@@ -146,7 +149,7 @@ TABLE: dict[str, Row] = {
     "matmul": _product(),
     "inner": _product(INNER, ()),
     "einsum": Row(FUNCTION, (64, 64), 1 << 16, names=("optimize",)),
-    "tensordot": Row(FUNCTION, (64, 64), 1 << 18, names=("axes",)),
+    "tensordot": Row(FUNCTION, (64, 64), WITHOUT_END, (1 << 13, 1 << 13), names=("axes",)),
 }
 
 # The same functions under other names: NumPy's own, and of the array API standard.
@@ -191,6 +194,7 @@ def gate(name: str, row: Row) -> Gate:
         row.names,
         row.watched,
         row.placed,
+        row.easy,
         (restored, (name,)),
     )
 
