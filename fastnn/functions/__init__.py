@@ -90,7 +90,7 @@ HOMES: dict[str, Home] = {
         "vdot",
     ),
     "ranges": Home(
-        functions="arange eye linspace logspace meshgrid tril_indices triu_indices",
+        functions="arange cartesian_prod combinations eye linspace logspace meshgrid tril_indices triu_indices",
     ),
     "sampling": Home(
         functions="Generator bernoulli default_generator get_rng_state initial_seed multinomial normal poisson rand "
