@@ -10,7 +10,7 @@ import numpy as np
 from fastnn import ops
 from fastnn.distributions import constraints
 from fastnn.distributions.distribution import Distribution
-from fastnn.distributions.utils import logits_to_probs, parameters, picked, probs_to_logits
+from fastnn.distributions.utils import logits_to_probs, parameters, probs_to_logits
 from fastnn.errors import ArgumentError, ShapeError
 from fastnn.functions.sampling import pick
 from fastnn.tensor import Tensor, from_numpy
@@ -102,7 +102,9 @@ class Categorical(Distribution):
         index = self._checked(value).detach().numpy()
         shape = np.broadcast_shapes(index.shape, self._batch_shape)
         rows = self.logits.expand((*shape, self._categories))
-        return picked(rows, np.broadcast_to(index, shape))
+        places = np.broadcast_to(index, shape).astype(np.int64)[..., None]
+        found: Tensor = ops.gather(rows, from_numpy(places), axis=-1).squeeze(-1)
+        return found
 
     def entropy(self) -> Tensor:
         """The entropy in nats."""

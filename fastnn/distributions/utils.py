@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from fastnn import _default_dtype, ops
-from fastnn._runtime.tensor import derived
 from fastnn.errors import ShapeError
 from fastnn.tensor import Tensor, as_tensor, tensor
 
@@ -49,19 +48,6 @@ def probs_to_logits(probs: Tensor, is_binary: bool = False) -> Tensor:
 def logits_to_probs(logits: Tensor, is_binary: bool = False) -> Tensor:
     """Probabilities from logits along the last axis; with `is_binary`, of each alone."""
     return ops.sigmoid(logits) if is_binary else ops.softmax(logits, axis=-1)
-
-
-def picked(x: Tensor, index: np.ndarray) -> Tensor:
-    """The element of each row (last axis) that an index of the other axes' shape names."""
-    places = index.astype(np.int64)[..., None]
-    own, dtype = x.shape, x.dtype
-
-    def spread(g: np.ndarray) -> np.ndarray:
-        result = np.zeros(own, dtype)
-        np.put_along_axis(result, places, g[..., None], -1)
-        return result
-
-    return derived(x, np.take_along_axis(x.array, places, -1)[..., 0], "gather", spread, False)
 
 
 def value_argument(name: str, value: Any, like: Tensor) -> Tensor:

@@ -36,6 +36,10 @@ HOMES: dict[str, Home] = {
         "scalar_tensor zeros zeros_like",
         methods="new_empty new_empty_strided new_full new_ones new_tensor new_zeros",
     ),
+    "dropout": Home(
+        functions="alpha_dropout alpha_dropout_ dropout dropout_ feature_alpha_dropout feature_alpha_dropout_ "
+        "feature_dropout feature_dropout_",
+    ),
     "dtypes": Home(
         functions="can_cast finfo get_default_dtype iinfo is_complex is_floating_point is_nonzero is_signed is_tensor "
         "numel promote_types result_type set_default_dtype",
@@ -94,7 +98,7 @@ HOMES: dict[str, Home] = {
         "vdot",
     ),
     "ranges": Home(
-        functions="arange eye linspace logspace meshgrid tril_indices triu_indices",
+        functions="arange cartesian_prod combinations eye linspace logspace meshgrid tril_indices triu_indices",
     ),
     "sampling": Home(
         functions="Generator bernoulli default_generator get_rng_state initial_seed multinomial normal poisson rand "

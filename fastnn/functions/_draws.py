@@ -10,15 +10,13 @@ import numpy as np
 from fastnn import ops
 from fastnn._numpy_views import integer
 from fastnn.errors import ArgumentError, DTypeError
-from fastnn.functions._options import plain_size
-from fastnn.ops.op import KERNEL_DTYPES
+from fastnn.functions._options import KERNEL, plain_size
 from fastnn.ops.sampling import range_cells
 from fastnn.random import default_generator, generator_argument
 from fastnn.tensor import Tensor, from_numpy
 
 # One element for all: what an op that only asks for a shape is shown.
 _ZERO = np.zeros((), np.float32)
-_KERNEL = tuple(np.dtype(name) for name in KERNEL_DTYPES)
 _MOST_KNOWN = 256
 _known: dict[tuple[int, ...], Tensor] = {}
 
@@ -48,7 +46,7 @@ def draw(name: str, array: np.ndarray, generator: Any, *own: float) -> np.ndarra
     """Fill an array with what an op draws; dtypes without kernels get float32's numbers."""
     op = getattr(ops, name)
     cells = (default_generator if generator is None else generator_argument(name, generator)).cells()
-    if array.dtype in _KERNEL:
+    if array.dtype in KERNEL:
         op(array, *own, *cells, out=array)
     else:
         with np.errstate(all="ignore"):
@@ -116,7 +114,7 @@ def check_probability(name: str, p: Any) -> None:
 def coins(name: str, array: np.ndarray, p: np.ndarray, generator: Any) -> None:
     """Write 1 with the probability that `p` gives, broadcast, else 0."""
     check_probability(name, p)
-    kind = p.dtype if p.dtype in _KERNEL else np.dtype(np.float32)
+    kind = p.dtype if p.dtype in KERNEL else np.dtype(np.float32)
     given = p.astype(kind, copy=False)
     if given.shape != array.shape:
         given = np.broadcast_to(given, array.shape)

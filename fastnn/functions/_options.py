@@ -11,8 +11,12 @@ from fastnn import _default_dtype
 from fastnn._numpy_views import shape_argument
 from fastnn._runtime.memory import empty as empty_array
 from fastnn._runtime.tensor import TensorBase
-from fastnn.errors import DTypeError, ShapeError
+from fastnn.errors import ArgumentError, DTypeError, ShapeError
+from fastnn.ops.op import KERNEL_DTYPES
 from fastnn.tensor import Tensor, _number_dtype, _rebuild, check_device
+
+# The dtypes that kernels write.
+KERNEL = tuple(np.dtype(name) for name in KERNEL_DTYPES)
 
 
 def check_place(name: str, device: Any = None, layout: Any = None) -> None:
@@ -79,9 +83,16 @@ def target(name: str, shape: Sequence[int], dtype: Any, default: Any, out: Any) 
         raise DTypeError(f"{name}: out must have dtype {np.dtype(dtype)}, got {array.dtype}")
     if array.shape != tuple(shape):
         raise ShapeError(f"{name}: out must have shape {tuple(shape)}, got {array.shape}")
-    if not array.flags.writeable:
-        raise ValueError(f"{name}: out is read-only")
+    check_writable(name, "out", array)
     return array
+
+
+def check_writable(name: str, what: str, array: np.ndarray) -> None:
+    """Raise for memory that cannot be written, or where elements share a place."""
+    if 0 in array.strides and any(not s and n > 1 for s, n in zip(array.strides, array.shape, strict=True)):
+        raise ArgumentError(f"{name}: elements of {what} share memory; clone it before writing")
+    if not array.flags.writeable:
+        raise ArgumentError(f"{name}: {what} is read-only")
 
 
 def finished(name: str, array: np.ndarray, out: Any, requires_grad: bool = False) -> Tensor:

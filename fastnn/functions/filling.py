@@ -23,6 +23,7 @@ from fastnn.functions._draws import (
     floating,
     limits,
 )
+from fastnn.functions._options import check_writable
 
 _LARGEST = {np.dtype(name).char: float(np.finfo(name).max) for name in ("float16", "float32", "float64")}
 
@@ -31,8 +32,7 @@ def _overwritten(name: str, self: Any) -> np.ndarray:
     if is_grad_enabled() and self.requires_grad:
         raise GraphError(f"{name}: a Tensor that requires grad cannot be overwritten; do it under no_grad()")
     array: np.ndarray = self.array
-    if not array.flags.writeable:
-        raise ValueError(f"{name}: the Tensor is read-only")
+    check_writable(name, "the Tensor", array)
     return array
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
 import numpy as np
 
-from fastnn import _default_dtype
+from fastnn import _default_dtype, ops
 from fastnn._numpy_views import integer, shape_argument
 from fastnn._runtime.tensor import TensorBase
 from fastnn.errors import ArgumentError, DTypeError, ShapeError
-from fastnn.functions._options import check_place, dtype_argument, finished, target
+from fastnn.functions._options import KERNEL, check_place, dtype_argument, finished, target
+from fastnn.functions.joining import stack
 from fastnn.tensor import Tensor, _numbers
 
 
@@ -64,19 +66,25 @@ def arange(
     if wanted == np.int64:
         first, last, by = int(first), int(last), int(by)
     length = _range_length("arange", first, last, by, wanted == np.int64)
+    if out is None and wanted == np.int64:
+        numbers = np.arange(length, dtype=np.int64)
+        if by != 1:
+            numbers *= by
+        if first:
+            numbers += first
+        return finished("arange", numbers, None, requires_grad)
     array = target("arange", (length,), dtype, wanted, out)
-    if wanted.kind in "iub":
+    if array.dtype in KERNEL:
+        ops.ramp(array, float(first), float(by), out=array)
+    elif wanted.kind in "iub":
         array[...] = np.arange(length, dtype=np.int64) * int(by) + int(first)
     else:
         array[...] = np.arange(length, dtype=np.float64) * by + first
     return finished("arange", array, out, requires_grad)
 
 
-def _spaced(name: str, start: Any, end: Any, steps: Any, dtype: Any, out: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Memory for a result, and numbers in float64 (or complex128) that step evenly.
-
-    Each half is counted from its own end. For a dtype of integers both ends are integers.
-    """
+def _spaced(name: str, start: Any, end: Any, steps: Any, dtype: Any, out: Any) -> tuple[np.ndarray, Any, Any]:
+    """Memory for a result, and the ends of what steps evenly; for a dtype of integers they are integers."""
     count = integer(f"{name}: steps", steps)
     if count < 0:
         raise ArgumentError(f"{name}: steps must be at least 0, got {count}")
@@ -85,10 +93,11 @@ def _spaced(name: str, start: Any, end: Any, steps: Any, dtype: Any, out: Any) -
     array = target(name, (count,), dtype, _default_dtype.complex_ if mixed else _default_dtype.floating, out)
     if array.dtype.kind in "iu":
         first, last = int(first), int(last)
-    return array, _steps(first, last, count)
+    return array, first, last
 
 
 def _steps(first: Any, last: Any, count: int) -> np.ndarray:
+    """Numbers in float64 (or complex128) that step evenly; each half is counted from its own end."""
     if count <= 1:
         return np.full(count, first)
     places = np.arange(count)
@@ -102,8 +111,13 @@ def linspace(
 ) -> Tensor:  # fmt: skip
     """`steps` numbers from `start` to `end`, both included, evenly spaced."""
     check_place("linspace", device, layout)
-    array, values = _spaced("linspace", start, end, steps, dtype, out)
-    array[...] = values
+    array, first, last = _spaced("linspace", start, end, steps, dtype, out)
+    count = array.size
+    if array.dtype in KERNEL and count > 1:
+        by = (last - first) / (count - 1)
+        ops.ramp(array, float(first), by, float(last), float(count // 2), count - 1.0, out=array)
+    else:
+        array[...] = _steps(first, last, count)
     return finished("linspace", array, out, requires_grad)
 
 
@@ -113,7 +127,8 @@ def logspace(
 ) -> Tensor:  # fmt: skip
     """`base` to the power of each of `steps` evenly spaced numbers from `start` to `end`."""
     check_place("logspace", device, layout)
-    array, powers = _spaced("logspace", start, end, steps, dtype, out)
+    array, first, last = _spaced("logspace", start, end, steps, dtype, out)
+    powers = _steps(first, last, array.size)
     with np.errstate(all="ignore"):
         array[...] = np.power(float(base), powers).astype(array.dtype)
     return finished("logspace", array, out, requires_grad)
@@ -191,8 +206,39 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     return tuple(grids)
 
 
+def cartesian_prod(*tensors: Any) -> Tensor:
+    """All rows (count, n) that take one number from each of n 1-D Tensors, the last changing fastest."""
+    for place, x in enumerate(tensors):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"cartesian_prod: tensor {place} must be a Tensor, got {type(x).__name__}")
+        if x.ndim != 1:
+            raise ShapeError(f"cartesian_prod: tensor {place} must have one axis, got shape {x.shape}")
+    if len(tensors) == 1:
+        only: Tensor = tensors[0]
+        return only
+    return stack([grid.reshape(-1) for grid in meshgrid(*tensors)], 1)
+
+
+def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Tensor:
+    """All rows (count, r) of elements of a 1-D Tensor in their order, none (or any) taken again."""
+    if not isinstance(input, Tensor):
+        raise TypeError(f"combinations: input must be a Tensor, got {type(input).__name__}")
+    if input.ndim != 1:
+        raise ShapeError(f"combinations: input must have one axis, got shape {input.shape}")
+    count = integer("combinations: r", r)
+    if count < 0:
+        raise ArgumentError(f"combinations: r must be at least 0, got {count}")
+    if count == 0:
+        return finished("combinations", np.empty(0, input.dtype), None)
+    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    rows = np.array(list(choose(range(len(input)), count)), np.int64).reshape(-1, count)
+    return input[rows]
+
+
 __all__ = [
     "arange",
+    "cartesian_prod",
+    "combinations",
     "eye",
     "linspace",
     "logspace",

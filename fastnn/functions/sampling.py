@@ -248,7 +248,7 @@ def multinomial(
         raise ArgumentError("multinomial: each row must have a weight above 0")
     chosen = pick(rows, count, generator) if replacement else _pick_apart(rows, count, generator)
     chosen = chosen.reshape(*weights.shape[:-1], count)
-    array = target("multinomial", chosen.shape, None, np.int64, out)
+    array = target("multinomial", chosen.shape, np.int64, np.int64, out)
     array[...] = chosen
     return finished("multinomial", array, out)
 

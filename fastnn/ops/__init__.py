@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # of those below, what modules use that are imported together
 # Ops that are declared when they are first asked for: modules here, and what they declare. A module has no op's name.
 HOMES: dict[str, str] = {
     "dropouts": "alpha_dropout dropout",
+    "ramps": "ramp",
     "sampling": "bernoulli bernoulli_each exponential integers normal uniform",
     "elementary": "acos acosh asin asinh atan atan2 atanh cos cosh cube exp exp2 expm1 hypot log log10 log1p log2 "
     "logaddexp logaddexp2 power reciprocal rsqrt sin sinc sinh sqrt square tan",

@@ -104,6 +104,31 @@ def test_meshgrid():
     assert [g.shape for g in fastnn.meshgrid(fastnn.tensor(1.0), y)] == [(1, 2), (1, 2)]
 
 
+def test_products_and_combinations():
+    x, y = fastnn.tensor([1.0, 2.0], requires_grad=True), fastnn.tensor([5.0, 6.0, 7.0])
+    rows = fastnn.cartesian_prod(x, y)
+    assert rows.tolist() == [[1, 5], [1, 6], [1, 7], [2, 5], [2, 6], [2, 7]]
+    rows.sum().backward()
+    assert x.grad.tolist() == [3, 3]
+    assert fastnn.cartesian_prod(y) is y
+    assert fastnn.combinations(y).tolist() == [[5, 6], [5, 7], [6, 7]]
+    assert fastnn.combinations(x.detach(), with_replacement=True).tolist() == [[1, 1], [1, 2], [2, 2]]
+    assert fastnn.combinations(y, 0).shape == (0,)
+    assert fastnn.combinations(y, 4).shape == (0, 4)
+    z = fastnn.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    fastnn.combinations(z, 2)[0].sum().backward()
+    assert z.grad.tolist() == [1, 1, 0]
+
+
+def test_long_ranges():
+    np.testing.assert_array_equal(fastnn.arange(100_001.0).numpy(), np.arange(100_001, dtype="float32"))
+    np.testing.assert_allclose(
+        fastnn.arange(-3, 50_000, 0.5, dtype="float64").numpy(), np.arange(-3, 50_000, 0.5), rtol=1e-15
+    )
+    np.testing.assert_allclose(fastnn.linspace(-1, 3, 77_777).numpy(), np.linspace(-1, 3, 77_777), rtol=1e-7, atol=1e-7)
+    assert fastnn.arange(2**63 - 3, 2**63 - 1, dtype="int64").tolist() == [2**63 - 3, 2**63 - 2]
+
+
 def test_strides():
     x = fastnn.empty_strided((2, 3), (1, 2))
     assert (x.shape, x.stride(), x.dtype) == ((2, 3), (1, 2), np.float32)
@@ -219,6 +244,11 @@ def test_what_tensors_say_of_themselves():
         (lambda: fastnn.meshgrid(fastnn.ones(2, 2)), ValueError, "meshgrid: tensor 0 must have at most one axis"),
         (lambda: fastnn.meshgrid(fastnn.ones(2), fastnn.arange(2)), TypeError, "meshgrid: tensor 1 must have dtype"),
         (lambda: fastnn.meshgrid(fastnn.ones(2), indexing="a"), ValueError, "meshgrid: indexing must be 'ij' or 'xy'"),
+        (lambda: fastnn.cartesian_prod(fastnn.ones(2, 2)), ValueError, "cartesian_prod: tensor 0 must have one axis"),
+        (lambda: fastnn.cartesian_prod([1]), TypeError, "cartesian_prod: tensor 0 must be a Tensor, got list"),
+        (lambda: fastnn.combinations(fastnn.ones(2, 2)), ValueError, "combinations: input must have one axis, got"),
+        (lambda: fastnn.combinations(fastnn.ones(2), -1), ValueError, "combinations: r must be at least 0, got -1"),
+        (lambda: fastnn.zeros(2, out=fastnn.ones(1).expand(2)), ValueError, "zeros: elements of out share memory"),
         (lambda: fastnn.meshgrid(3), TypeError, "meshgrid: tensor 0 must be a Tensor, got int"),
         (lambda: fastnn.empty_strided((2,), (1, 1)), ValueError, "empty_strided: stride must have one number"),
         (lambda: fastnn.empty_permuted((2, 3), (0, 0)), ValueError, "empty_permuted: physical_layout must name each"),

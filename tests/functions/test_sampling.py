@@ -200,6 +200,7 @@ def test_moments_of_the_methods_that_numpy_serves():
         (lambda: fastnn.zeros(2).geometric_(1), "geometric_: p must lie between 0 and 1, got 1"),
         (lambda: fastnn.zeros(2).log_normal_(0, 0), "log_normal_: std must be above 0, got 0"),
         (lambda: fastnn.zeros(2).cauchy_(0, 0), "cauchy_: sigma must be above 0, got 0"),
+        (lambda: fastnn.zeros(1).expand(2).normal_(), "normal_: elements of the Tensor share memory"),
         (lambda: fastnn.zeros(2).random_(5, 3), "random_: low must be less than high, got 5 and 3"),
     ],
 )
@@ -224,6 +225,7 @@ def test_values_that_arguments_cannot_have(call, message):
         (lambda: fastnn.zeros(2, dtype="int64").uniform_(), "uniform_: dtype must be a floating one, got int64"),
         (lambda: fastnn.zeros(2).uniform_(0, 1, 2), "uniform_: takes from and to"),
         (lambda: fastnn.zeros(2).random_(0, 1, 2), "random_: takes"),
+        (lambda: fastnn.multinomial(fastnn.ones(2), 1, out=fastnn.zeros(1)), "multinomial: out must have dtype int64"),
         (lambda: fastnn.rand(2, out=np.zeros(2)), "rand: out must be a Tensor, got ndarray"),
     ],
 )

@@ -103,6 +103,28 @@ def test_axes_that_torch_warns_of():
         F.feature_alpha_dropout(fastnn.ones(3), 0.5, True)
 
 
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("dropout", F.dropout),
+        ("alpha_dropout", F.alpha_dropout),
+        ("feature_dropout", F.dropout2d),
+        ("feature_alpha_dropout", F.feature_alpha_dropout),
+    ],
+)
+def test_names_beside_those_of_functional(name, function):
+    x = fastnn.ones(8, 20, 3, 2)
+    results = []
+    for call in (function, getattr(fastnn, name), getattr(fastnn, name + "_")):
+        fastnn.manual_seed(6)
+        y = call(x, 0.5, True)
+        results.append(y.tolist())
+    assert y is x
+    assert results[0] == results[1] == results[2]
+    with pytest.raises(TypeError):
+        getattr(fastnn, name)(x)
+
+
 def test_dropout_trains_in_a_network():
     fastnn.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 1))

@@ -14,9 +14,10 @@ from fastnn.random import default_generator
 from fastnn.tensor import Tensor, as_tensor
 
 
-def _dropped(
+def drop(
     name: str, input: Any, p: float, training: bool, inplace: bool, *, features: bool = False, alpha: bool = False
 ) -> Tensor:
+    """Dropout of elements or, with `features`, of all that agree in their first two indices."""
     p = check_probability(name, p)
     x: Tensor = as_tensor(input)
     if not training or p == 0:
@@ -54,7 +55,7 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
     ------
     ValueError : `p` is no probability. DTypeError : `input` holds integers.
     """
-    return _dropped("dropout", input, p, training, inplace)
+    return drop("dropout", input, p, training, inplace)
 
 
 def alpha_dropout(input: Any, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
@@ -62,21 +63,21 @@ def alpha_dropout(input: Any, p: float = 0.5, training: bool = False, inplace: b
 
     Klambauer et al., "Self-Normalizing Neural Networks", NeurIPS 2017.
     """
-    return _dropped("alpha_dropout", input, p, training, inplace, alpha=True)
+    return drop("alpha_dropout", input, p, training, inplace, alpha=True)
 
 
 def feature_alpha_dropout(input: Any, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
     """As `alpha_dropout`, but all elements of a channel (N, C, ...) fall together."""
-    return _dropped("feature_alpha_dropout", input, p, training, inplace, features=True, alpha=True)
+    return drop("feature_alpha_dropout", input, p, training, inplace, features=True, alpha=True)
 
 
 def _channels(name: str, input: Any, p: float, training: bool, inplace: bool, batched: int) -> Tensor:
     """Dropout of whole channels; `input` has `batched` axes, or lacks the first of them."""
     x: Tensor = as_tensor(input)
     if x.ndim == batched:
-        return _dropped(name, x, p, training, inplace, features=True)
+        return drop(name, x, p, training, inplace, features=True)
     lifted = x.unsqueeze(0)
-    result = _dropped(name, lifted, p, training, False, features=True)
+    result = drop(name, lifted, p, training, False, features=True)
     if result is lifted:
         return x
     result = result.squeeze(0)
@@ -121,4 +122,4 @@ def _of_images(name: str, input: Any, p: float, training: bool, inplace: bool, e
             UserWarning,
             stacklevel=3,
         )
-    return _dropped(name, x, p, training, inplace, features=True)
+    return drop(name, x, p, training, inplace, features=True)
