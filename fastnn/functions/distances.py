@@ -12,7 +12,7 @@ from fastnn._runtime.tensor import derived
 from fastnn.errors import ShapeError
 from fastnn.functions.results import floats_of, into, tensor_of
 from fastnn.ops import folds
-from fastnn.tensor import Tensor
+from fastnn.tensor import Tensor, as_tensor
 
 
 def at_least(x: Tensor, low: float) -> Tensor:
@@ -39,7 +39,11 @@ def _together(name: str, *inputs: Any) -> tuple[Tensor, ...]:
 
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """The `p`-norm of ``x1 - x2 + eps`` over the last axis, broadcast: (*, D), (*, D) -> (*), with `keepdim` (*, 1)."""
-    a, b = _together("pairwise_distance", x1, x2)
+    a, b = as_tensor(x1), as_tensor(x2)
+    if a.dtype.kind in "biu" and b.dtype.kind in "biu":
+        # eps makes floats of the integers' difference
+        a, b = ops.subtract(a, b).to(dtype=np.float32), as_tensor(np.zeros((), np.float32))
+    a, b = _together("pairwise_distance", a, b)
     y = ops.pairwise_distance(a, b, NORMS.get(float(p), "p"), eps, p)
     return y.unsqueeze(-1) if keepdim else y
 

@@ -54,13 +54,15 @@ def _part(x: Tensor, axis: int, start: int | None, stop: int | None) -> Tensor:
 
 
 def diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None, *, out: Any = None) -> Tensor:
-    """Differences of neighbours along `dim`, `n` times; `prepend` and `append` are put on the ends first."""
+    """Differences of neighbours along `dim`, `n` times; `prepend` and `append` are put on the ends first (if n > 0)."""
     x = tensor_of("diff", input)
     if x.ndim == 0:
         raise ShapeError("diff: input must have at least 1 axis, got ()")
     axis = axis_of("diff", dim, x)
     if n < 0:
         raise ValueError(f"diff: n must not be negative, got {n}")
+    if n == 0:
+        return into("diff", out, x.clone())
     pieces = [p for p in (prepend, x, append) if p is not None]
     if len(pieces) > 1:
         x = functions.find("cat")([tensor_of("diff", p) for p in pieces], dim=axis)
@@ -70,7 +72,7 @@ def diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any
             x = plain(low.array ^ high.array)
         else:
             x = ops.subtract(high, low)
-    return into("diff", out, x if n else x.clone())
+    return into("diff", out, x)
 
 
 def _steps(name: str, y: Tensor, x: Any, dx: Any, axis: int) -> Any:
