@@ -329,7 +329,7 @@ def _parts(x: Any, place: int, bounds: Sequence[tuple[int, int]], name: str) -> 
     arrays = [x.array[(*before, slice(a, b))] for a, b in bounds]
     own, dtype = x.shape, x.dtype
 
-    def back(gradients: list[np.ndarray | None]) -> np.ndarray:
+    def back(gradients: list[np.ndarray | None]) -> list[np.ndarray]:
         whole = empty(own, dtype)
         covered = 0
         for (a, b), g in zip(bounds, gradients, strict=True):
@@ -339,7 +339,7 @@ def _parts(x: Any, place: int, bounds: Sequence[tuple[int, int]], name: str) -> 
                 whole[(*before, slice(a, b))] = g
             covered = b
         whole[(*before, slice(covered, None))] = 0
-        return whole
+        return [whole]
 
     return derived_parts(x, arrays, name, back)
 
@@ -453,11 +453,11 @@ def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
     before: tuple[Any, ...] = (slice(None),) * place
     own, dtype = x.shape, x.dtype
 
-    def back(gradients: list[np.ndarray | None]) -> np.ndarray:
+    def back(gradients: list[np.ndarray | None]) -> list[np.ndarray]:
         whole = empty(own, dtype)
         for i, g in enumerate(gradients):
             whole[(*before, i)] = 0 if g is None else g
-        return whole
+        return [whole]
 
     return derived_parts(x, [x.array[(*before, i, ...)] for i in range(own[place])], "unbind", back)
 
