@@ -85,5 +85,5 @@ def derived(
     source: TensorBase, array: Array, name: str, function: Callable[[Array], Array] | None, view: bool = True
 ) -> Any: ...
 def derived_parts(
-    source: TensorBase, arrays: list[Array], name: str, function: Callable[[list[Array | None]], Sequence[Array | None]]
+    source: TensorBase, arrays: list[Array], name: str, function: Callable[[list[Array | None]], list[Array]]
 ) -> tuple[Any, ...]: ...

@@ -338,7 +338,10 @@ def recorded(str name, inputs, outputs, function):
 
 
 def derived_parts(TensorBase source, list arrays, str name, function):
-    """Tensors of `arrays`, views of `source`'s data; `function` maps the list of their gradients (or None) back."""
+    """Tensors of `arrays`, views of `source`'s data.
+
+    `function` maps the list of their gradients (None where none arrived) to a list of the source's alone.
+    """
     cdef list results = []
     cdef TensorBase result
     cdef CallNode node = None

@@ -82,6 +82,12 @@ HOMES: dict[str, Home] = {
     "filling": Home(
         methods="bernoulli_ cauchy_ exponential_ geometric_ log_normal_ normal_ random_ uniform_",
     ),
+    "copies": Home(
+        functions="alias_copy as_strided_copy detach_copy diagonal_copy expand_copy narrow_copy nonzero_static "
+        "permute_copy select_copy split_copy split_with_sizes_copy squeeze_copy t_copy transpose_copy unbind_copy "
+        "unfold_copy unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze_copy view_copy",
+        methods="narrow_copy nonzero_static resize_as_ unsafe_chunk unsafe_split unsafe_split_with_sizes",
+    ),
     "indexing": Home(
         functions="argwhere gather index_add index_copy index_fill index_put index_reduce index_select masked_fill "
         "masked_scatter masked_select nonzero put scatter scatter_add scatter_reduce take take_along_dim",

@@ -185,7 +185,7 @@ def _rows(name: str, x: Any, dim: int, index: Any, source: Any, how: str, includ
         indices = ops.reshape(indices, (1,))
     place = axis(name, dim, x.ndim)
     if not own:
-        x = ops.reshape(x, (1,))
+        x = ops.reshape(x, (1,), True)  # a copy, as what the gradient needs must outlive a change in place
     wanted = (*x.shape[:place], indices.shape[0], *x.shape[place + 1 :])
     if source.ndim != len(wanted) and source.numel() == int(np.prod(wanted)):
         source = ops.reshape(source, wanted)
@@ -242,12 +242,21 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
     if not own:
         x = ops.reshape(x, (1,))
     number = scalar("index_fill", value, x.dtype)
+    if isinstance(number, TensorBase) and number.requires_grad:
+        # each place counts once in the number's gradient
+        indices = from_numpy(np.unique(indices.array % max(x.shape[place], 1)) if _within(indices, x.shape[place]) else
+                             indices.array)  # fmt: skip
     shape = (*x.shape[:place], indices.shape[0], *x.shape[place + 1 :])
     if isinstance(number, TensorBase):
         number = ops.broadcast_to(number, shape)
     else:
         number = np.broadcast_to(number, shape)
     return ops.reshape(ops.index_put(x, indices, number, place), own)
+
+
+def _within(indices: Any, extent: int) -> bool:
+    """Whether all indices are in range; the op says which is not."""
+    return bool(((indices.array >= -extent) & (indices.array < extent)).all())
 
 
 def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Any:

@@ -45,9 +45,13 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: Any = None) -> Tens
                 f"shape {x.shape} and pad {widths}"
             )
     pairs = [(0, 0)] * (x.ndim - count) + [(widths[2 * i], widths[2 * i + 1]) for i in reversed(range(count))]
-    if min(widths, default=0) < 0:
+    added = [(max(a, 0), max(b, 0)) for a, b in pairs]
+    if added != pairs and mode == "replicate":
+        # the edge is that of the whole array
+        return _cropped(ops.pad(x, tuple(added), "edge"), [(min(a, 0), min(b, 0)) for a, b in pairs])
+    if added != pairs:
         x = _cropped(x, pairs)
-        pairs = [(max(a, 0), max(b, 0)) for a, b in pairs]
+        pairs = added
     number = 0.0 if value is None else value
     if x.dtype.kind in "biu" and mode == "constant":
         number = x.dtype.type(number).item()
@@ -55,7 +59,7 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: Any = None) -> Tens
     return made
 
 
-def _cropped(x: Any, pairs: list[tuple[int, int]]) -> Any:
+def _cropped(x: Any, pairs: list[tuple[int, int]]) -> Tensor:
     """The part that negative widths leave."""
     parts = []
     for axis, ((before, after), extent) in enumerate(zip(pairs, x.shape, strict=True)):
@@ -63,7 +67,8 @@ def _cropped(x: Any, pairs: list[tuple[int, int]]) -> Any:
         if first > last:
             raise ShapeError(f"pad: pad must leave elements along axis {axis} of {x.shape}, got {(before, after)}")
         parts.append(slice(first, last))
-    return x[tuple(parts)]
+    part: Tensor = x[tuple(parts)]
+    return part
 
 
 # -- embeddings
