@@ -260,6 +260,31 @@ def test_nll(shape, reduction, weighted):
         )
 
 
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_cross_entropy_of_maps_in_any_layout(reduction, smoothing):
+    rng = np.random.default_rng(6)
+    logits, weight = rng.standard_normal((2, 6, 3, 300)), rng.uniform(0.5, 2, 6)
+    labels = rng.integers(0, 6, (2, 3, 300))
+    labels[0, 1, 2:5] = 4
+    rows = np.moveaxis(logits, 1, -1).reshape(-1, 6)
+    given = {"reduction": reduction, "label_smoothing": smoothing, "ignore_index": 4}
+    one = leaf(rows)
+    expected = F.cross_entropy(one, fastnn.tensor(labels.reshape(-1)), fastnn.tensor(weight), **given)
+    expected.sum().backward()
+    gradient = np.moveaxis(one.grad.numpy().reshape(2, 3, 300, 6), -1, 1)
+    channels_last = np.ascontiguousarray(np.moveaxis(logits, 1, -1)).transpose(0, 3, 1, 2)
+    for layout in (logits, channels_last, np.asfortranarray(logits), logits[:, :, ::-1][:, :, ::-1]):
+        x = fastnn.from_numpy(layout).requires_grad_()
+        got = F.cross_entropy(x, fastnn.tensor(labels), fastnn.tensor(weight), **given)
+        np.testing.assert_allclose(got.detach().numpy().reshape(-1), expected.detach().numpy().reshape(-1), rtol=1e-12)
+        got.sum().backward()
+        np.testing.assert_allclose(x.grad.numpy(), gradient, rtol=1e-10, atol=1e-14)
+    labels[1, 2, 299] = 6
+    with pytest.raises(IndexError, match=r"from 0 to 5 or ignore_index 4, got 6 at \[1, 899\]"):
+        F.cross_entropy(fastnn.tensor(logits), fastnn.tensor(labels), **given)
+
+
 @pytest.mark.parametrize("shape", [(6,), (4, 6), (2, 6, 3), (2, 6, 3, 2)])
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
