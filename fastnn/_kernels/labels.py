@@ -61,8 +61,13 @@ def picked(dtype: str, labels: str) -> Any:
         rows = Rows(code, dtype)
         losses, row_weights, x = (rows.numbers(args[k]) for k in range(3))
         weights, group = Weights(rows, args[4]), args[7]
-        with code.range(first * group, smaller(last * group, args[5])) as place:
-            n, d = place // args[6], place % args[6]
+        start, depth = first * group, args[6]
+        sample, within = code.local(start // depth), code.local(start % depth)
+        with code.range(start, smaller(last * group, args[5])) as place:
+            n, d = sample.now, within.now
+            ends = (d + 1).compare("==", depth)
+            sample.now = select(ends, n + 1, n)
+            within.now = select(ends, code.number(0), d + 1)
             label = label_at(code, labels, args[3], n * args[11] + d * args[12])
             losses[place] = row_weights[place] = rows.number(0.0)
             with code.when(label.compare("!=", args[13])):

@@ -52,6 +52,7 @@ HOMES: dict[str, str] = {
     "gates": "glu logsigmoid mish softplus softsign tanhshrink",
     "labels": "nll_loss",
     "likelihood": "binary_cross_entropy binary_cross_entropy_with_logits kl_div",
+    "maps": "map_cross_entropy",
     "margins": "multi_margin_loss multilabel_margin_loss",
     "ranking": "cosine_margin_loss hinge_embedding_loss margin_ranking_loss soft_margin_loss",
     "rectifiers": "celu elu hardshrink hardsigmoid hardswish hardtanh leaky_relu prelu relu6 selu softshrink threshold",

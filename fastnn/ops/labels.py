@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from fastnn.errors import ShapeError
 from fastnn.ops.classification import LABELS, check_ignored, class_weights
 from fastnn.ops.elementwise import CHUNK_NS
 from fastnn.ops.lowering import Array, Lowering, reads, writes
@@ -55,10 +57,22 @@ def validate(name: str, target: np.ndarray, classes: int, ignored: int, allowed:
 
 
 def _nll_shape(name: str, shapes: dict[str, Shape | None], attrs: dict[str, Any]) -> list[Shape]:
-    x = shapes["input"]
+    x, target, weight = shapes["input"], shapes["target"], shapes["weight"]
     assert x is not None
+    if len(x) not in (2, 3):
+        raise ShapeError(f"{name}: input must have shape (N, C) or (N, C, D), got {x}")
+    places = (x[0], *x[2:])
+    if target != places:
+        raise ShapeError(f"{name}: target must have shape {places} to match input {x}, got {target}")
+    if weight is not None and weight != x[1:2]:
+        raise ShapeError(f"{name}: weight must have shape {x[1:2]} to match input {x}, got {weight}")
     none = attrs["reduction"] == "none"
-    return [(x[0], x[2]) if none else (), (0,) if none else (1,)]
+    return [places if none else (), (0,) if none else (1,)]
+
+
+def _deep(x: Array, axes: int) -> Array:
+    """An array with an axis of length 1 at its end if it has fewer than `axes`."""
+    return x if x.ndim == axes else replace(x, shape=(*x.shape, 1), strides=(*x.strides, 1))
 
 
 def _nll_check(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -85,10 +99,10 @@ def _nll(
     reduction: str = "mean",
     ignore_index: int = -100,
 ) -> tuple[np.ndarray, ...]:
-    """Negative log likelihood: ``-weight[t] * input[n, t, d]``; labels equal to `ignore_index` do not count.
+    """Negative log likelihood: ``-weight[t] * input[n, t, d]``, with or without axis d.
 
-    The mean divides by the sum of ``weight[t]``. IndexError for a label that is neither from 0 to C - 1 nor
-    `ignore_index`.
+    Labels equal to `ignore_index` do not count; the mean divides by the sum of ``weight[t]``. IndexError for a label
+    that is neither from 0 to C - 1 nor `ignore_index`.
     """
     classes = input.shape[1]
     validate("nll_loss", target, classes, ignore_index, f" or ignore_index {ignore_index}")
@@ -118,11 +132,13 @@ def _nll_backward(ctx: Saved, dloss: np.ndarray) -> tuple[np.ndarray, None, None
 def _lower_nll(low: Lowering, x: Array, target: Array, weight: Array | None) -> Any:
     if target.dtype not in LABELS:
         return NotImplemented
+    places_shape = target.shape
+    x, target = _deep(x, 3), _deep(target, 2)
     samples, classes, depth = x.shape
     ignored, reduction = low.attrs["ignore_index"], low.attrs["reduction"]
     check_labels(low, "nll_loss", target, classes, ignored, f" or ignore_index {ignored}")
     none, places = reduction == "none", samples * depth
-    loss = low.output((samples, depth) if none else (), x.dtype)
+    loss = low.output(places_shape if none else (), x.dtype)
     weighed = low.output((0,) if none else (1,), x.dtype)
     losses = loss if none else low.temporary((places,), x.dtype)
     weights = low.temporary((places,), x.dtype)
@@ -154,8 +170,10 @@ def _lower_nll_backward(low: Lowering, dloss: Array) -> Any:
     if target.dtype not in LABELS:
         return NotImplemented
     shape = low.shapes["input"]
-    samples, classes, depth = shape
-    dx = low.output(shape, dloss.dtype)
+    assert shape is not None
+    dx, target = low.output(shape, dloss.dtype), _deep(target, 2)
+    samples, classes, depth = (*shape, 1)[:3]
+    dloss = _deep(dloss, 2) if dloss.ndim else dloss
     group, chunks, work = groups(samples if classes * depth else 0, classes * depth * 0.1 + depth * ROW_NS)
     mean = low.attrs["reduction"] == "mean"
     low.phase(
@@ -176,7 +194,7 @@ def _lower_nll_backward(low: Lowering, dloss: Array) -> Any:
 
 nll_loss = Op(
     name="nll_loss",
-    shapes="input:(N,C,D) target:(N,D) weight:(C)? -> loss:(...); total:(...)",
+    shapes="input:(...) target:(...) weight:(...)? -> loss:(...); total:(...)",
     rule=_nll_shape,
     check=_nll_check,
     reference=(_nll, _nll_backward),
@@ -186,13 +204,20 @@ nll_loss = Op(
     integer=("target",),
     constant=("weight",),
     floating=True,
-    bounds={"target": "C"},
+    bounds={"target": "input.1"},
     domain={"weight": (0.5, 2.0)},
     cases=[
-        *({"N": n, "C": c, "D": d} for n, c, d in ((1, 1, 1), (7, 33, 1), (3, 4, 50), (0, 4, 2), (3, 4, 0))),
-        {"N": 9, "C": 17, "D": 2, "weight": None},
-        {"N": 9, "C": 17, "D": 3, "reduction": "sum"},
-        {"N": 9, "C": 17, "D": 3, "reduction": "none", "ignore_index": 3},
+        *(
+            {"input": x, "target": (x[0], *x[2:]), "weight": x[1:2]}
+            for x in ((1, 1), (7, 33), (3, 4, 50), (0, 4, 2), (3, 4, 0))
+        ),
+        {"input": (9, 17, 2), "target": (9, 2), "weight": None},
+        {"input": (9, 17), "target": (9,), "weight": None, "reduction": "none"},
+        {"input": (9, 17, 3), "target": (9, 3), "weight": (17,), "reduction": "sum"},
+        {"input": (9, 17, 3), "target": (9, 3), "weight": (17,), "reduction": "none", "ignore_index": 3},
     ],
-    bench=[{"N": 128, "C": 10, "D": 1, "weight": None}, {"N": 16, "C": 20, "D": 4096, "weight": None}],
+    bench=[
+        {"input": (128, 10), "target": (128,), "weight": None},
+        {"input": (16, 20, 4096), "target": (16, 4096), "weight": None},
+    ],
 )

@@ -5,7 +5,9 @@ import pytest
 
 import fastnn
 from fastnn import ops
+from fastnn.ops import activation, gates, rectifiers
 from fastnn.ops.dense import ACTIVATIONS
+from fastnn.ops.op import Op
 
 
 def separately(activation):
@@ -13,8 +15,11 @@ def separately(activation):
     return lambda x, w, b: chosen.op(ops.linear(x, w, b), **chosen.attributes)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+# one of each kind in float64 too: of the result, of the argument, with hyper-parameters
+@pytest.mark.parametrize(
+    ("activation", "dtype"),
+    [*((name, "float32") for name in ACTIVATIONS), ("tanh", "float64"), ("gelu", "float64"), ("softplus", "float64")],
+)
 def test_the_bits_are_those_of_the_parts(activation, dtype):
     rng = np.random.default_rng(0)
     for rows, k, m in ((130, 77, 50), (1, 33, 17), (5, 4, 1), (64, 32, 48), (800, 300, 520)):
@@ -50,6 +55,37 @@ def test_the_gradients_are_those_of_the_parts(activation):
     fused = gradients(lambda x, w, b: ops.dense(x, w, b, activation))
     for one, two in zip(fused, gradients(separately(activation)), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_the_activations_options():
+    rng = np.random.default_rng(2)
+    x, w, b = (rng.standard_normal(s).astype("float32") for s in ((40, 30), (20, 30), (20,)))
+    for name, options in (
+        ("leaky_relu", {"negative_slope": 0.3}),
+        ("hardtanh", {"min_val": -0.2, "max_val": 0.4}),
+        ("hardtanh", {"max_val": 0.4}),
+        ("softplus", {"beta": 2.0}),
+    ):
+        leaves = [[fastnn.tensor(a, requires_grad=True) for a in (x, w, b)] for _ in range(2)]
+        fused = ops.dense(*leaves[0], name, **options)
+        parts = getattr(ops, name)(ops.linear(*leaves[1]), **options)
+        np.testing.assert_array_equal(fused.detach(), parts.detach())
+        fused.sum().backward()
+        parts.sum().backward()
+        for one, two in zip(*leaves, strict=True):
+            np.testing.assert_array_equal(one.grad, two.grad)
+        with fastnn.use_backend("numpy"):
+            np.testing.assert_allclose(ops.dense(x, w, b, name, **options), fused.detach(), rtol=1e-4, atol=1e-5)
+    with pytest.raises(TypeError, match="dense: relu takes no options, got alpha"):
+        ops.dense(x, w, b, "relu", alpha=1.0)
+
+
+def test_every_activation_of_elements_is_there():
+    declared = [op for room in (activation, gates, rectifiers) for op in vars(room).values() if isinstance(op, Op)]
+    names = {op.name for op in declared if len(op.input_names) == 1} - {"glu", "softmax", "log_softmax"}
+    assert names <= set(ACTIVATIONS)
+    for name in names:
+        assert ACTIVATIONS[name].keeps_argument == (getattr(ops, name).saves == ["x"])
 
 
 def test_an_unknown_activation_is_named():

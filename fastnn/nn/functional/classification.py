@@ -58,26 +58,26 @@ def cross_entropy(
             input.reshape(1, -1), target.reshape(1), weight, reduction, ignore_index, label_smoothing
         )
         return loss.reshape(()) if reduction == "none" else loss
-    moved = _classes_last("cross_entropy", input, target)
-    loss = ops.cross_entropy(
-        moved.reshape(target.numel(), moved.shape[-1]),
-        target.reshape(-1),
+    places = (input.shape[0], *input.shape[2:])
+    if target.shape != places:
+        raise ShapeError(
+            f"cross_entropy: target must have shape {places} to match input {input.shape}, got {target.shape}"
+        )
+    depth = int(np.prod(places[1:]))
+    if input.stride(1) == 1 and places[1:] != (1,):
+        # the classes lie side by side, as in images whose channels come last: places are rows
+        rows = input.permute(0, *range(2, ndim), 1).reshape(places[0] * depth, input.shape[1])
+        loss = ops.cross_entropy(rows, target.reshape(-1), weight, reduction, ignore_index, label_smoothing)
+        return loss.reshape(places) if reduction == "none" else loss
+    loss = ops.map_cross_entropy(
+        input.reshape(*input.shape[:2], depth),
+        target.reshape(places[0], depth),
         weight,
         reduction,
         ignore_index,
         label_smoothing,
     )
-    return loss.reshape(target.shape) if reduction == "none" else loss
-
-
-def _classes_last(name: str, input: Tensor, target: Tensor) -> Tensor:
-    """(N, C, d1, ...) with the classes moved to the end; ShapeError if the target does not fit."""
-    moved = input.permute(0, *range(2, input.ndim), 1)
-    if tuple(target.shape) != moved.shape[:-1]:
-        raise ShapeError(
-            f"{name}: target must have shape {moved.shape[:-1]} to match input {input.shape}, got {target.shape}"
-        )
-    return moved
+    return loss.reshape(places) if reduction == "none" else loss
 
 
 def _soft_cross_entropy(
@@ -123,6 +123,8 @@ def nll_loss(
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(reduction, size_average, reduce)
+    if np.ndim(input) == 2:
+        return ops.nll_loss(input, target, weight, reduction, ignore_index)
     x, labels = as_tensor(input), as_tensor(target)
     if x.ndim == 0:
         raise ShapeError("nll_loss: input must have at least 1 axis, (N, C) or (C), got ()")
