@@ -74,7 +74,7 @@ def _node(
     else:
         raise TypeError(
             f"save: {where} must be made of Tensors, arrays, numbers, strings, dicts, lists and tuples, "
-            f"got {type(value).__name__}"
+            f"got {type(value).__name__}" + ("; save its state_dict()" if hasattr(value, "state_dict") else "")
         )
     above.discard(id(value))
     return made

@@ -192,6 +192,7 @@ def test_what_cannot_be_saved(tmp_path):
         (itself, ValueError, "contains itself"),
         (deep, ValueError, "nested deeper"),
         (b"bytes", TypeError, "must be made of"),
+        ([nn.ReLU()], TypeError, r"got ReLU; save its state_dict\(\)"),
     ):
         with pytest.raises(error, match=words):
             fastnn.save(wrong, tmp_path / "x")
