@@ -45,23 +45,23 @@ STATED: dict[str, Stated] = {
     "log2": Stated(0.85, 0.9, np.log2),
     "log10": Stated(0.8, 0.8, np.log10),
     "log1p": Stated(1.0, 1.0, np.log1p),
-    "sinh": Stated(1.35, 1.45, np.sinh),
+    "sinh": Stated(1.4, 1.45, np.sinh),
     "cosh": Stated(1.4, 1.4, np.cosh),
     "tanh": Stated(1.35, 1.45, np.tanh),
-    "asinh": Stated(1.3, 1.4, np.arcsinh),
-    "acosh": Stated(1.5, 1.7, np.arccosh),
+    "asinh": Stated(1.35, 1.4, np.arcsinh),
+    "acosh": Stated(1.7, 1.7, np.arccosh),
     "atanh": Stated(1.1, 1.1, np.arctanh),
     "sqrt": Stated(0.5, 0.5, np.sqrt),
-    "rsqrt": Stated(1.5, 1.5, lambda x: 1 / np.sqrt(x)),
+    "rsqrt": Stated(1.55, 1.55, lambda x: 1 / np.sqrt(x)),
     "reciprocal": Stated(0.5, 0.5, lambda x: 1 / x),
     "cube": Stated(1.5, 1.5, lambda x: x * x * x),
     "sin": Stated(1.6, 1.6, np.sin),
     "cos": Stated(1.6, 1.6, np.cos),
-    "tan": Stated(1.6, 1.7, np.tan),
+    "tan": Stated(1.85, 1.7, np.tan),
     "asin": Stated(1.2, 1.25, np.arcsin),
     "acos": Stated(1.3, 1.3, np.arccos),
     "atan": Stated(1.2, 1.4, np.arctan),
-    "sigmoid": Stated(1.85, 1.95, _sigmoid),
+    "sigmoid": Stated(1.95, 1.95, _sigmoid),
     "logit": Stated(1.1, 1.1, _logit),
     "erf": Stated(1.9, 1.9, None),
     "erfc": Stated(0.55, 2.0, None),
@@ -113,7 +113,8 @@ def _unit(x: np.ndarray, dtype: Any) -> np.ndarray:
         exponent = np.maximum(x.view(np.uint32) >> 23 & 255, 1).astype(np.uint64)
         return (exponent + np.uint64(1023 - 127 - 23) << np.uint64(52)).view(np.float64)
     _, exponents = np.frexp(x)
-    return np.asarray(np.ldexp(dtype.type(1), np.maximum(exponents - 1 - info.nmant, info.minexp - info.nmant)))
+    least = info.minexp - info.nmant
+    return np.asarray(np.ldexp(dtype.type(1), np.where(x == 0, least, np.maximum(exponents - 1 - info.nmant, least))))
 
 
 def samples(dtype: Any, count: int = 200_000, seed: int = 0) -> np.ndarray:
