@@ -5,6 +5,7 @@ Neither library is imported here: values are told apart by what they offer, and 
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -21,10 +22,9 @@ def same_layout(array: np.ndarray) -> np.ndarray:
         return array.copy()
     low, high = np.lib.array_utils.byte_bounds(array)
     start = array.__array_interface__["data"][0]
-    memory = np.zeros(high - low, np.uint8)
-    made = np.ndarray(array.shape, array.dtype, memory.data, start - low, array.strides)
-    np.copyto(made, array)
-    return made
+    # what lies between the elements comes along: a view by strides may look at it
+    memory = np.frombuffer((ctypes.c_ubyte * (high - low)).from_address(low), np.uint8).copy()
+    return np.ndarray(array.shape, array.dtype, memory.data, start - low, array.strides)
 
 
 class Converter:
@@ -108,7 +108,7 @@ def array_of(value: Any) -> np.ndarray:
     if value.is_complex():
         raise Unconvertible("complex")
     dtype_of(value.dtype)
-    return value.detach().resolve_neg().numpy()
+    return value.detach().numpy(force=True)
 
 
 def plain(value: Any) -> Any:
