@@ -17,6 +17,7 @@ from fastnn.tensor import Tensor, from_numpy
 
 # One element for all: what an op that only asks for a shape is shown.
 _ZERO = np.zeros((), np.float32)
+_INTEGERS = {np.dtype(name): name for name in ("int32", "int64")}
 _MOST_KNOWN = 256
 _known: dict[tuple[int, ...], Tensor] = {}
 
@@ -57,12 +58,13 @@ def draw(name: str, array: np.ndarray, generator: Any, *own: float) -> np.ndarra
 def draw_integers(array: np.ndarray, low: int, high: int, generator: Any) -> np.ndarray:
     """Fill an array with integers from [low, high)."""
     cells = range_cells(low, high), generator_argument("randint", generator).cells()
-    kind = "int32" if array.dtype == np.int32 else "int64"
-    shown = _shown(array.shape)
-    if array.dtype in (np.int32, np.int64):
+    kind = _INTEGERS.get(array.dtype)
+    model = model_of(array.shape)
+    shown = _shown(array.shape) if model is None else model.array
+    if kind is not None:
         ops.integers(shown, kind, *cells[0].values(), *cells[1], out=array)
     else:
-        array[...] = ops.integers(shown, kind, *cells[0].values(), *cells[1])
+        array[...] = ops.integers(shown, "int64", *cells[0].values(), *cells[1])
     return array
 
 

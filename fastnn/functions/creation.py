@@ -18,6 +18,7 @@ from fastnn._runtime.memory import empty as empty_array
 from fastnn._runtime.tensor import TensorBase
 from fastnn.errors import ArgumentError, ShapeError
 from fastnn.functions._options import (
+    KERNEL,
     check_place,
     dtype_argument,
     finished,
@@ -55,8 +56,10 @@ def _plain(shape: tuple[int, ...], value: int | None) -> Tensor:
     return _rebuild(Tensor, array, False)
 
 
-def _element(name: str, value: Any, dtype: np.dtype[Any]) -> np.ndarray:
+def _element(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
     """A number as an element of a dtype; integers that do not fit raise, as in torch."""
+    if type(value) is float and -1e38 < value < 1e38 and dtype in KERNEL:
+        return value
     number = _numbers(name, value)
     if number.ndim:
         raise ShapeError(f"{name}: fill_value must be a number, got shape {number.shape}")
@@ -66,7 +69,10 @@ def _element(name: str, value: Any, dtype: np.dtype[Any]) -> np.ndarray:
         if not own.min <= whole <= own.max and not (dtype.kind == "u" and -own.max <= whole < 0):
             raise ArgumentError(f"{name}: fill_value must fit {dtype}, got {value!r}")
     with np.errstate(all="ignore"):
-        return number.astype(dtype)
+        converted = number.astype(dtype)
+    if dtype.kind == "f" and np.isinf(converted) and not np.isinf(number):
+        raise ArgumentError(f"{name}: fill_value must fit {dtype}, got {value!r}")
+    return converted
 
 
 def empty(*size: Any, **options: Options) -> Tensor:
@@ -95,7 +101,10 @@ def ones(*size: Any, **options: Options) -> Tensor:
 
 def full(size: Any, fill_value: Any, **options: Options) -> Tensor:
     """A Tensor of a size, filled with a number, whose kind decides the dtype."""
-    return _filled("full", size_argument("full", (size,)), fill_value, number_dtype(fill_value), **options)
+    shape = plain_size((size,))
+    if shape is None:
+        shape = size_argument("full", (size,))
+    return _filled("full", shape, fill_value, number_dtype(fill_value), **options)
 
 
 def _like(

@@ -19,6 +19,8 @@ from fastnn.tensor import Tensor, _numbers
 
 def _number(name: str, what: str, value: Any) -> Any:
     """A Python number, also from a Tensor without axes."""
+    if type(value) is int or type(value) is float:
+        return value
     number = _numbers(name, value)
     if number.ndim:
         raise ShapeError(f"{name}: {what} must be a number, got shape {number.shape}")

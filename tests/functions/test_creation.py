@@ -47,6 +47,10 @@ def test_full():
     assert fastnn.full((2,), -1, dtype="uint8").tolist() == [255, 255]
     with pytest.raises(ValueError, match="full: fill_value must fit int8, got 300"):
         fastnn.full((2,), 300, dtype="int8")
+    with pytest.raises(ValueError, match="full: fill_value must fit float32, got 1e"):
+        fastnn.full((2,), 1e300)
+    assert fastnn.full((1,), float("inf")).tolist() == [float("inf")]
+    assert fastnn.full((1,), 1e300, dtype="float64").tolist() == [1e300]
     with pytest.raises(ValueError, match="full: fill_value must be a number, got shape"):
         fastnn.full((2,), [1.0, 2.0], dtype="float32")
 
