@@ -246,6 +246,10 @@ TABLE: dict[str, Row] = {
     "norm2_backward": Row(3, lambda dy, x, y: select(y.compare("==", 0.0), x.number(0.0), x * (dy / y))),
     "norm_inf_backward": Row(3, r.norm_inf_backward),
     "logsumexp": Row(2, lambda total, top: logarithm.log(total) + r.finite_or_zero(top)),
+    "softmax": Row(3, lambda x, top, total: exponential.exp(x - top) / total),
+    "softmax_backward": Row(3, lambda dy, y, total: (dy - total) * y),
+    "log_softmax": Row(3, lambda x, top, total: (x - top) - total),
+    "log_softmax_backward": Row(3, lambda dy, y, total: dy - exponential.exp(y) * total),
     "logsumexp_backward": Row(3, lambda dy, x, y: dy * exponential.exp(x - r.finite_or_zero(y))),
 }
 TABLE |= {

@@ -23,6 +23,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from llvmlite import ir
+from numba.core import cgutils
+
 from fastnn._kernels.control import Code, Local, Words, smaller, traced
 from fastnn._kernels.jit import kernel
 from fastnn._kernels.mathematics.comparison import minimum
@@ -30,6 +33,8 @@ from fastnn._kernels.mathematics.exponential import exp
 from fastnn._kernels.reduction_gradients import finite_or_zero, same
 from fastnn._kernels.vector import (
     ELEMENTS,
+    I8,
+    I32,
     I64,
     ITEMSIZES,
     VECTOR_BYTES,
@@ -37,7 +42,11 @@ from fastnn._kernels.vector import (
     Value,
     absolute,
     added,
+    call,
+    constant,
     fold,
+    loop,
+    mask_of,
     maximum,
     select,
     sqrt,
@@ -49,6 +58,8 @@ BLOCK = 1024  # elements a block in `rows`
 LEAF = 32  # rows a block in `columns`
 RUN = 8  # rows that are read side by side
 TILE = 1024  # largest number of columns reduced at once
+
+AHEAD = 4096  # bytes
 
 # Scratch: row addresses, gathered elements, the counter's levels.
 ROWS = 0
@@ -100,6 +111,7 @@ FOLDS: dict[str, Fold] = {
     "ties": Fold(0.0, added, lambda x, y: _count(same(x, y), x), centered=True),
     "magnitude_ties": Fold(0.0, added, lambda x, y: _count(same(absolute(x), y), x), centered=True),
     "exponentials": Fold(0.0, added, lambda x, top: exp(x - finite_or_zero(top)), centered=True),
+    "shifted_exponentials": Fold(0.0, added, lambda x, top: exp(x - top), centered=True),
     "product": Fold(1.0, multiplied, fill=1.0),
     "nonzero_product": Fold(1.0, multiplied, _nonzero, 1.0),
     "max": Fold(-INF, maximum, fill=-INF),
@@ -158,17 +170,72 @@ def split(code: Code, index: Value, count: Value, total: Value) -> tuple[Value, 
     return quotient.now, remainder.now
 
 
+def prefetch(lanes: Lanes, address: Value, index: Any) -> None:
+    """Ask for the lines that are read `AHEAD` bytes after a vector: the CPU's own prefetching stops at pages' ends."""
+    builder = lanes.builder
+    place = builder.bitcast(lanes.pointer(address.value, index), I8.as_pointer())
+    for line in range(0, lanes.count * lanes.itemsize, 64):
+        pointer = builder.gep(place, [I64(AHEAD + line)])
+        call(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, I32(0), I32(3), I32(1)])
+
+
 def total_of(lanes: Lanes, address: Value, length: Value, what: Fold = SUM, center: Value | None = None) -> Value:
     """The fold (by default the sum) of at most a few thousand contiguous elements, in 64 lanes (32 of float64)."""
 
     def term(lanes: Lanes, index: Any, mask: Any | None) -> Value:
+        if mask is None:
+            prefetch(lanes, address, index)
         x = lanes.load(lanes.pointer(address.value, index), mask, what.fill)
         if center is None:
             return what.term(x)
         made = what.term(x, center.splat(lanes.count))
         return made if mask is None else select(Value(lanes.builder, mask), made, what.start)
 
-    return fold(lanes, length.value, what.start, what.combine, term)
+    if what.combine not in (maximum, minimum):
+        return fold(lanes, length.value, what.start, what.combine, term)
+    builder = lanes.builder
+    result = cgutils.alloca_once(builder, lanes.element)
+    with builder.if_else(length.compare("<=", lanes.count).value) as (short, long):
+        with short:
+            builder.store(fold(lanes, length.value, what.start, what.combine, term).value, result)
+        with long:
+            builder.store(_extreme_of(lanes, length, what, term).value, result)
+    return Value(builder, builder.load(result))
+
+
+def _extreme_of(lanes: Lanes, length: Value, what: Fold, term: Callable[..., Value]) -> Value:
+    """The same as `fold` for the larger or the smaller: one comparison finds the NaN of two vectors."""
+    builder, pair = lanes.builder, Lanes(lanes.builder, lanes.dtype, 2 * lanes.count)
+    operator = "<" if what.combine is maximum else ">"
+
+    def further(x: Value, y: Value) -> Value:
+        return select(x.compare(operator, y), y, x)
+
+    best = [cgutils.alloca_once(builder, pair.kind) for _ in range(2)]
+    missing = cgutils.alloca_once(builder, ir.VectorType(ir.IntType(1), pair.count))
+    for place in best:
+        builder.store(constant(pair.kind, what.start), place)
+    builder.store(ir.Constant(missing.type.pointee, [0] * pair.count), missing)
+
+    def step(index: Any, masks: Sequence[Any | None]) -> None:
+        found = [term(pair, builder.add(index, I64(way * pair.count)), mask) for way, mask in enumerate(masks)]
+        for place, x in zip(best, found, strict=True):
+            builder.store(further(Value(builder, builder.load(place)), x).value, place)
+        nan = builder.fcmp_unordered("uno", found[0].value, found[1].value)
+        builder.store(builder.or_(builder.load(missing), nan), missing)
+
+    whole = builder.and_(length.value, I64(-2 * pair.count))
+    with loop(builder, I64(0), whole, 2 * pair.count) as index:
+        step(index, (None, None))
+    left = length - Value(builder, whole)
+    with builder.if_then(left.compare(">", 0).value):
+        beyond = select(left.compare(">", pair.count), left - pair.count, left * 0)
+        step(whole, [mask_of(builder, count.value, pair.count) for count in (left, beyond)])
+    a, b = (Value(builder, builder.load(place)) for place in best)
+    number = further(a, b).combined(further)
+    bits = builder.bitcast(builder.load(missing), ir.IntType(pair.count))
+    some = builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+    return select(Value(builder, some), number.number(float("nan")), number)
 
 
 def pairwise(code: Code, blocks: Local, top: Local, merge: Any) -> None:

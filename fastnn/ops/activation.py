@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.ops import softmax_columns
 from fastnn.ops.arithmetic import UNARY_BENCH, UNARY_CASES
 from fastnn.ops.elementwise import CHUNK_NS, contiguous, like, lowered
 from fastnn.ops.lowering import Array, Lowering, reads, writes
@@ -231,6 +232,8 @@ def _output(low: Lowering, x: Array, axis: int) -> Array:
 def _lower_softmax(log_result: bool) -> Callable[..., Any]:
     def lower(low: Lowering, x: Array) -> Array:
         axis = low.attrs["axis"]
+        if softmax_columns.by_columns(x, axis):
+            return softmax_columns.forward(low, x, axis, log_result)
         y = _output(low, x, axis)
         target, source = rows_last(low, _moved(y, axis)), rows_last(low, _moved(x, axis))
         rows, width = target.shape
@@ -253,6 +256,8 @@ def _lower_softmax(log_result: bool) -> Callable[..., Any]:
 def _lower_softmax_backward(log_result: bool) -> Callable[..., Any]:
     def lower(low: Lowering, dy: Array) -> Array:
         axis = low.attrs["axis"]
+        if softmax_columns.by_columns(dy, axis):
+            return softmax_columns.backward(low, dy, low.saved["y"], axis, log_result)
         dx = _output(low, dy, axis)
         target, *sources = (rows_last(low, _moved(a, axis)) for a in (dx, dy, low.saved["y"]))
         rows, width = target.shape
@@ -285,8 +290,13 @@ def _softmax_op(name: str, reference: tuple[Callable[..., Any], Callable[..., An
         lower=(_lower_softmax(name != "softmax"), _lower_softmax_backward(name != "softmax")),
         saves=("y",),
         floating=True,
-        cases=[{"x": s} for s in ((), (1,), (10,), (7, 33), (128, 10), (2, 3, 4), (0, 3), (3, 0))],
-        bench=[{"x": (128, 10)}, {"x": (1024, 1000)}],
+        cases=[
+            *({"x": s} for s in ((), (1,), (10,), (7, 33), (128, 10), (2, 3, 4), (0, 3), (3, 0))),
+            {"x": (5, 4), "axis": 0},
+            {"x": (90, 40), "axis": 0},
+            {"x": (2, 5, 6, 7), "axis": 1},
+        ],
+        bench=[{"x": (128, 10)}, {"x": (1024, 1000)}, {"x": (1024, 1000), "axis": 0}],
     )
 
 

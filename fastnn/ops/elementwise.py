@@ -12,6 +12,8 @@ from fastnn.ops.lowering import Array, Cell, Lowering, join_axes, reads, updates
 COST = {
     "divide": 0.4,
     "exp": 0.45,
+    "softmax": 0.6,
+    "log_softmax_backward": 0.5,
     "log": 0.6,
     "tanh": 0.7,
     "sigmoid": 0.75,

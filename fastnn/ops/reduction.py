@@ -23,7 +23,7 @@ SEGMENT = 1 << 16  # elements from which a sequence is cut
 CHUNK_NS = 10_000
 # Nanoseconds an element of float32, by fold.
 COST = 0.08
-COSTS = {"exponentials": 0.4}
+COSTS = {"exponentials": 0.4, "shifted_exponentials": 0.4}
 # What combines the results of segments, where it is not the fold itself.
 REST = {
     "nonzero_product": "product",
