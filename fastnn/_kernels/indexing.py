@@ -8,13 +8,14 @@ A. One shape of loop serves gather, scatter and everything between. `big` is the
 
    ``j`` is the innermost of the other axes that follow the indexed one (a single place if there is none), ``o`` all
    the rest. Rows taken whole (``x[index]``, embeddings) are the case in which the indices step by 0 along ``j``.
-B. An item is a row of ``o``, a block of ``j`` and a block of ``k``. A scatter has one block of ``k``: whoever owns an
-   element of `big` adds everything that goes there, in the order of the indices. So no number of threads changes bits.
+B. An item of a gather is a row of ``o``, a block of ``j`` and a block of ``k``. In a scatter whoever owns an element of
+   `big` adds everything that goes there, in the order of the indices, so that no number of threads changes bits: there
+   an item has all of ``k``, and where rows are taken whole, a block of the places along the indexed axis.
 C. Indices were checked before (`check`): here a negative one counts from the end.
 
 args of `lines`: big, small, index; extent of the indexed axis, K, extent of ``j``; strides of big (axis, j), of small
-(k, j), of index (k, j); columns a block, blocks of columns, k a block, blocks of k, items, items a chunk, number of
-axes ``o``; their extents; their strides in big, in small, in index. Strides are in elements.
+(k, j), of index (k, j); columns a block, blocks of columns, k (or places) a block, their blocks, items, items a chunk,
+number of axes ``o``; their extents; their strides in big, in small, in index. Strides are in elements.
 """
 
 from __future__ import annotations
@@ -95,7 +96,13 @@ def lines(dtype: str, index: str, reduce: str, rows: bool) -> Any:
                 at += here * args[axis + axes]
                 own += here * args[axis + 2 * axes]
                 where += here * args[axis + 3 * axes]
-            if rows:
+            if rows and not gathers:
+                # k0 and the place after it bound the owner's share of the indexed axis
+                for k in range(length):
+                    row = wrapped(indices[where + k * index_axis], extent)
+                    if k0 <= row < k0 + part:
+                        run(big, small, count, big_step, small_step, at + row * big_axis, own + k * small_axis)
+            elif rows:
                 for k in range(k0, k1):
                     row = wrapped(indices[where + k * index_axis], extent)
                     run(big, small, count, big_step, small_step, at + row * big_axis, own + k * small_axis)
@@ -165,6 +172,44 @@ def fill(dtype: str) -> Any:
         value = bits(args[3])
         for i in range(first * args[2], smaller(last * args[2], args[1])):
             x[i] = value
+
+    return body
+
+
+@kernel
+def transposed(dtype: str) -> Any:
+    """A copy between arrays that step through memory along different axes, tile by tile.
+
+    args: result, x; rows, columns; strides of the result along a row step, of x along rows and columns (the result's
+    columns lie side by side); rows and columns of a tile, items, items a chunk, number of other axes; their extents,
+    the result's strides, x's strides.
+    """
+
+    def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
+        y, x = pointer(args[0], dtype), pointer(args[1], dtype)
+        rows, columns, y_row, x_row, x_column = args[2], args[3], args[4], args[5], args[6]
+        high, wide, axes = args[7], args[8], args[11]
+        down, across = (rows + high - 1) // high, (columns + wide - 1) // wide
+        for item in range(first * args[10], smaller(last * args[10], args[9])):
+            rest = item // across
+            c0 = (item % across) * wide
+            r0 = (rest % down) * high
+            rest //= down
+            to, of = r0 * y_row + c0, r0 * x_row + c0 * x_column
+            for left in range(axes):
+                axis = 12 + axes - 1 - left
+                here = rest % args[axis]
+                rest //= args[axis]
+                to += here * args[axis + axes]
+                of += here * args[axis + 2 * axes]
+            count = smaller(wide, columns - c0)
+            for r in range(smaller(high, rows - r0)):
+                if x_column == -1:
+                    for c in range(count):
+                        y[to + r * y_row + c] = x[of + r * x_row - c]
+                else:
+                    for c in range(count):
+                        y[to + r * y_row + c] = x[of + r * x_row + c * x_column]
 
     return body
 

@@ -6,6 +6,7 @@ from cpython.tuple cimport PyTuple_GET_SIZE
 
 cdef extern from "Python.h":
     PyObject** PySequence_Fast_ITEMS(object values)
+    PyObject* PyTuple_GET_ITEM(object values, Py_ssize_t index)
 
 cdef enum:
     MOST_KNOWN = 1024
@@ -41,15 +42,20 @@ cdef class Attributes:
         return entry
 
     cdef tuple recall(self, PyObject* const* values):
-        """The entry of the very same objects, which a loop brings again and again; None where they are others."""
+        """The entry of the very same objects, which a loop brings again and again; None where they are others.
+
+        Tuples are made anew by each call that unpacks its arguments; those of the same numbers count as the same.
+        """
         cdef tuple entry
+        cdef PyObject* given
         cdef Py_ssize_t i, n = PyTuple_GET_SIZE(self.defaults)
         cdef PyObject* const* own
         cdef PyObject* const* defaults = PySequence_Fast_ITEMS(self.defaults)
         for entry in self.lately:
             own = PySequence_Fast_ITEMS(<tuple>entry[2])
             for i in range(n):
-                if own[i] != (defaults[i] if values[i] == NULL else values[i]):
+                given = defaults[i] if values[i] == NULL else values[i]
+                if own[i] != given and not same_numbers(<object>own[i], <object>given):
                     break
             else:
                 return entry
@@ -81,6 +87,21 @@ cdef class Attributes:
             number = self.count
             self.numbers[normal] = number
         return normal, number, given
+
+
+cdef inline bint same_numbers(object one, object two):
+    """Whether both are tuples of the same ints, so far as that is quickly told."""
+    cdef Py_ssize_t i, n
+    if type(one) is not tuple or type(two) is not tuple:
+        return False
+    n = PyTuple_GET_SIZE(one)
+    if PyTuple_GET_SIZE(two) != n:
+        return False
+    for i in range(n):
+        if PyTuple_GET_ITEM(one, i) != PyTuple_GET_ITEM(two, i):
+            # small ints are one object each; what else is the same object is equal
+            return False
+    return True
 
 
 cdef tuple key_of(tuple given):

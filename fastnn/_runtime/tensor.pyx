@@ -44,6 +44,9 @@ cdef extern from *:
     void fastnn_set_grad_enabled(bint on) noexcept nogil
     object PyObject_Vectorcall(object callee, PyObject* const* args, size_t n, PyObject* names)
 
+cdef enum:
+    BLOCKWISE = 4096        # elements of a gradient from which it pays to call an op for a copy
+
 cdef tuple NO_ARGUMENTS = ()
 cdef tuple OUT = ("out",)
 cdef cnp.ndarray NO_ELEMENTS = np.empty(0, np.float32)
@@ -517,6 +520,11 @@ cdef class TensorBase:
             self._grad.touch()
             return
         if not (owned and (same_strides(gradient, self.array))):
+            op_reshape = registry.get("reshape")
+            if op_reshape is not None and cnp.PyArray_SIZE(gradient) >= BLOCKWISE and self.array.flags.c_contiguous:
+                # a copy that transposes by blocks, on all threads
+                self._grad = wrap(op_reshape(gradient, self.shape, True))
+                return
             target = dense_like(self.array)
             np.copyto(target, gradient)
             gradient = target

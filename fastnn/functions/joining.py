@@ -29,12 +29,13 @@ def _sequence(name: str, tensors: Any) -> list[Any]:
 
 def cat(tensors: Any, dim: int = 0, *, out: Any = None) -> Any:
     """Tensors of the same shape but for one axis, one after the other along it; empty vectors are skipped."""
-    given = _sequence("cat", tensors)
     try:
-        if out is None:
-            return join(_concatenate, *given, axis=dim) if len(given) <= MOST else _concatenate(*given, axis=dim)
-        return into("cat", _concatenate(*given, axis=dim), out)
+        if out is None and type(tensors) in (list, tuple) and 0 < len(tensors) <= MOST:
+            made = join(_concatenate, *tensors) if dim == 0 else join(_concatenate, *tensors, axis=dim)
+            return made if isinstance(made, TensorBase) else tensor_of(made)
+        return into("cat", _concatenate(*_sequence("cat", tensors), axis=dim), out)
     except (ShapeError, IndexError):
+        given = _sequence("cat", tensors)
         kept = [x for x in given if x.shape != (0,)]
         if not kept or len(kept) == len(given):
             raise
@@ -55,10 +56,10 @@ def concatenate(tensors: Any, dim: int = 0, *, axis: int | None = None, out: Any
 
 def stack(tensors: Any, dim: int = 0, *, out: Any = None) -> Any:
     """Tensors of one shape side by side along a new axis."""
-    given = _sequence("stack", tensors)
-    if out is None and len(given) <= MOST:
-        return join(_stack, *given, axis=dim)
-    return into("stack", _stack(*given, axis=dim), out)
+    if out is None and type(tensors) in (list, tuple) and 0 < len(tensors) <= MOST:
+        made = join(_stack, *tensors) if dim == 0 else join(_stack, *tensors, axis=dim)
+        return made if isinstance(made, TensorBase) else tensor_of(made)
+    return into("stack", _stack(*_sequence("stack", tensors), axis=dim), out)
 
 
 def hstack(tensors: Any, *, out: Any = None) -> Any:

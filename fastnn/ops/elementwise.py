@@ -43,6 +43,8 @@ COST = {
 PLAIN_COST = 0.18
 CHUNK_NS = 10_000
 MOST_AXES = 32
+TILED_FROM = 4096  # elements from which a copy between different orders of axes goes tile by tile
+TILE = 32
 ANY_ORDER = 512  # elements up to which the order of axes does not matter
 
 
@@ -86,6 +88,8 @@ def apply(
     if len(shape) > MOST_AXES:
         raise ValueError(f"{function}: at most {MOST_AXES} axes that do not join, got {len(shape)}")
     dtype = operands[-1].dtype if operands else out.dtype
+    if function == "copy" and out.size >= TILED_FROM and _copied_by_tiles(low, out, operands[0], shape, strides):
+        return out
     cost = COST.get(function, PLAIN_COST) * np.dtype(dtype).itemsize / 4
     if any(s[-1] not in (0, 1) for s in strides):
         cost += 1.0
@@ -114,6 +118,40 @@ def apply(
         dtype=dtype,
     )
     return out
+
+
+def _copied_by_tiles(
+    low: Lowering, out: Array, x: Array, shape: Sequence[int], strides: Sequence[Sequence[int]]
+) -> bool:
+    """Append a copy that turns around or transposes the axes of its operand; False where another one serves it."""
+    to, of = strides
+    axes = range(len(shape) - 1)
+    if to[-1] != 1 or of[-1] in (0, 1):
+        return False
+    if of[-1] == -1:
+        row, high, wide, cost = len(shape) - 2, 1, 4096, 0.2
+    else:
+        row, high, wide, cost = next((a for a in axes if abs(of[a]) == 1), -1), TILE, TILE, 0.8
+        if row < 0:
+            return False
+    rows, columns = (shape[row], shape[-1]) if len(shape) > 1 else (1, shape[-1])
+    others = [a for a in axes if a != row]
+    items = out.size // (rows * columns) * -(-rows // high) * -(-columns // wide)
+    group = max(1, int(CHUNK_NS / (cost * min(rows, high) * min(columns, wide))), -(-items // 60_000))
+    low.note("copied tile by tile: the operand steps through memory another way")
+    low.phase(
+        "indexing.transposed",
+        [
+            updates(out), reads(x), rows, columns, to[row] if rows > 1 else 0, of[row] if rows > 1 else 0, of[-1],
+            high, wide, items, group, len(others), *(shape[a] for a in others), *(to[a] for a in others),
+            *(of[a] for a in others),
+        ],
+        chunks=-(-items // group),
+        work=out.size * cost * out.itemsize / 4 + 50,
+        flops=0,
+        dtype="int8" if out.dtype == "bool" else out.dtype,
+    )  # fmt: skip
+    return True
 
 
 def pays_into(out: Array, order: Sequence[int]) -> bool:

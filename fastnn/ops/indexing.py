@@ -91,17 +91,21 @@ def lines(low: Lowering, reduce: str, big: Array, small: Array, indices: Array, 
     length = indices.shape[axis]
     whole = columns > 1 and steps[2] == 0
     cost = (ROW_COST if whole else ELEMENT_COST) * big.itemsize / 4 + (1.5 / columns if whole else 0)
-    block, part = columns, length
-    if not gathers and rows < OWNERS:
+    # what is divided into parts: the indices of a gather, the places to which whole rows are scattered
+    block, part, divided = columns, length, length
+    if not gathers and whole:
+        divided = extent
+        part = max(1, -(-extent * rows // OWNERS)) if rows < OWNERS else extent
+    elif not gathers and rows < OWNERS:
         block = max(NARROWEST, -(-columns * rows // OWNERS // NARROWEST) * NARROWEST)
     if gathers:
         block = min(columns, 1 << 14)
         part = max(1, min(length, int(CHUNK_NS / (cost * block))))
     block = min(block, columns)
-    blocks, parts = -(-columns // block), -(-length // part)
+    blocks, parts = -(-columns // block), -(-divided // part)
     items = rows * blocks * parts
-    group = max(1, int(CHUNK_NS / (cost * block * part)), -(-items // MOST_CHUNKS))
     elements = rows * columns * length
+    group = max(1, int(CHUNK_NS * items / (cost * elements)), -(-items // MOST_CHUNKS))
     low.phase(
         "indexing.lines",
         [

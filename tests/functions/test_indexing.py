@@ -1,5 +1,7 @@
 """Joining, rearranging, taking and putting under torch's names, against NumPy's indexing."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -332,3 +334,38 @@ def test_contiguous_copies():
     assert y.is_contiguous()
     (y * fastnn.tensor(numbers(4, 3))).sum().backward()
     np.testing.assert_array_equal(x.grad.array, numbers(4, 3).T)
+
+
+@pytest.mark.parametrize("shape", [(70, 130), (3, 40, 50), (5000,)])
+def test_copies_between_orders_of_axes(shape):
+    x = numbers(*shape).astype(np.float32)
+    for order in itertools.permutations(range(len(shape))):
+        for steps in itertools.product([1, -1], repeat=len(shape)):
+            seen = x.transpose(order)[tuple(slice(None, None, s) for s in steps)]
+            results = []
+            for count in (1, 3):
+                with fastnn.threads(count):
+                    results.append(fastnn.ops.reshape(seen, seen.shape, True))
+            for y in results:
+                assert y.flags.c_contiguous
+                np.testing.assert_array_equal(y, seen)
+
+
+def test_rows_that_meet_are_added_in_the_order_of_their_indices():
+    rng = np.random.default_rng(0)
+    for count, rows, width in ((50, 7, 40), (300, 100, 64), (200, 1, 3)):
+        index, given = rng.integers(0, rows, count), rng.standard_normal((count, width)).astype(np.float32)
+        expected = np.zeros((rows, width), np.float32)
+        np.add.at(expected, index, given)
+        for threads in (1, 2, 5):
+            with fastnn.threads(threads):
+                got = fastnn.ops.index_put(np.zeros((rows, width), np.float32), index, given, 0, "add")
+            np.testing.assert_array_equal(got, expected)
+
+
+def test_large_gradients_of_transposed_leaves():
+    x = leaf(100, 90)
+    weight = numbers(90, 100)
+    (x.T.contiguous() * fastnn.tensor(weight)).sum().backward()
+    np.testing.assert_array_equal(x.grad.array, weight.T)
+    assert x.grad.array.flags.c_contiguous
