@@ -5,8 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
-from fastnn.ops import activation, loss
+from fastnn import ops
+from fastnn.ops import activation
 from fastnn.ops.op import Saved
+from fastnn.ops.terms import REDUCTIONS
 from fastnn.testing.phases import Execution, lowering, symbolic
 
 DTYPES = ("float32", "float64")
@@ -80,7 +82,7 @@ def test_softmax_of_large_and_special_values():
 def cross_entropy(x, target, weight, attrs, dloss, chunk=0):
     low = lowering([x, target, weight])
     low.attrs = attrs
-    outputs = loss.cross_entropy.lower[0](low, *low.inputs)
+    outputs = ops.cross_entropy.lower[0](low, *low.inputs)
     first = Execution(low, [x, target, weight])
     first.run(chunk)
     value, stats, total = (first[o] for o in outputs)
@@ -89,13 +91,13 @@ def cross_entropy(x, target, weight, attrs, dloss, chunk=0):
     back.attrs = attrs
     names = ("input", "target", "weight", "stats", "total")
     back.saved = {n: a for n, a in zip(names, back.inputs[1:], strict=True) if a is not None}
-    dx = loss.cross_entropy.lower[1](back, back.inputs[0])[0]
+    dx = ops.cross_entropy.lower[1](back, back.inputs[0])[0]
     second = Execution(back, arrays)
     second.run(chunk)
     return value, second[dx]
 
 
-OPTIONS = list(itertools.product(loss.REDUCTIONS, (0.0, 0.1, 1.0), (False, True)))
+OPTIONS = list(itertools.product(REDUCTIONS, (0.0, 0.1, 1.0), (False, True)))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -113,9 +115,9 @@ def test_cross_entropy(dtype, reduction, smoothing, weighted):
         dloss = np.asarray(rng.standard_normal(rows if reduction == "none" else ()).astype(dtype))
         value, dx = cross_entropy(x, target, weight, attrs, dloss)
         wide = None if weight is None else weight.astype(np.longdouble)
-        exact, stats, total = loss.cross_entropy.reference[0](x.astype(np.longdouble), target, wide, **attrs)
+        exact, stats, total = ops.cross_entropy.reference[0](x.astype(np.longdouble), target, wide, **attrs)
         saved = {"input": x.astype(np.longdouble), "target": target, "weight": wide, "stats": stats, "total": total}
-        exact_dx = loss.cross_entropy.reference[1](Saved(saved, {}, {}, attrs, {}), dloss.astype(np.longdouble))[0]
+        exact_dx = ops.cross_entropy.reference[1](Saved(saved, {}, {}, attrs, {}), dloss.astype(np.longdouble))[0]
         np.testing.assert_allclose(value, exact, rtol=30 * unit, atol=30 * unit)
         np.testing.assert_allclose(dx, exact_dx, rtol=60 * unit, atol=30 * unit)
         for given in layouts(x):
@@ -142,13 +144,13 @@ def test_labels_out_of_range(labels, backend):
     for bad in (3, -1, -99, 2**31 - 1):
         target = np.array([0, 2, bad, 1, bad], labels)
         with fastnn.use_backend(backend), pytest.raises(IndexError, match=f"labels from 0 to 2 .* got {bad} at 2"):
-            loss.cross_entropy(x, target)
+            ops.cross_entropy(x, target)
 
 
 def test_results_of_the_op():
     x = np.array([[1.0, 2.0, 3.0]], "float32")
-    assert loss.cross_entropy(x, np.array([2])).shape == ()
-    assert loss.cross_entropy(x, np.array([2]), reduction="none").shape == (1,)
+    assert ops.cross_entropy(x, np.array([2])).shape == ()
+    assert ops.cross_entropy(x, np.array([2]), reduction="none").shape == (1,)
     assert symbolic(x, 0).rows().shape == (1, 3)
     with pytest.raises(ValueError, match="reduction must be one of"):
-        loss.cross_entropy(x, np.array([2]), reduction="average")
+        ops.cross_entropy(x, np.array([2]), reduction="average")

@@ -89,18 +89,11 @@ def rrelu(
         raise ValueError(f"rrelu: lower must not be above upper, got {lower} and {upper}")
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
-    from fastnn.random import default_generator
-
     x = as_tensor(input)
-    slopes = default_generator().uniform(lower, upper, x.shape).astype(x.dtype)
+    slopes = as_tensor(np.empty(x.shape, x.dtype)).uniform_(lower, upper)
     if not inplace:
-        return ops.prelu(x, as_tensor(np.asarray(slopes)))
-    return applied(lambda y, **out: ops.prelu(y, _like(y, slopes), **out), x, True)
-
-
-def _like(x: Any, array: Any) -> Any:
-    """An array as what x is, an array or a Tensor."""
-    return as_tensor(np.asarray(array)) if isinstance(x, Tensor) else np.asarray(array)
+        return ops.prelu(x, slopes)
+    return applied(lambda y, **out: ops.prelu(y, slopes if isinstance(y, Tensor) else slopes.array, **out), x, True)
 
 
 def hardsigmoid(input: Any, inplace: bool = False) -> Tensor:
