@@ -298,9 +298,12 @@ def number_of(bits: Value, dtype: str) -> Value:
     return Value(builder, builder.fptrunc(value, ELEMENTS["float32"]) if dtype == "float32" else value)
 
 
-def finished(finish: str) -> Callable[[Value, Value], Value]:
+def finished(fold: str, finish: str) -> Callable[[Value, Value], Value]:
     """What is done with an output in the end, of the combined result and the divisor."""
-    return (lambda total, divisor: sqrt(total / divisor)) if finish == "root" else (lambda total, d: total / d)
+    if finish == "root":
+        return lambda total, divisor: sqrt(total / divisor)
+    # a sum of negative zeros is zero, however many lanes had none of them
+    return (lambda total, d: total / d + 0.0) if FOLDS[fold].combine is added else (lambda total, d: total / d)
 
 
 @kernel
@@ -311,7 +314,7 @@ def rows(dtype: str, fold: str, finish: str) -> Any:
     elements a segment, results a chunk, number of kept axes, number of reduced axes; extents of the kept axes, their
     strides; extents of the reduced axes, their strides. There is at least one reduced axis.
     """
-    size, what, end = ITEMSIZES[dtype], FOLDS[fold], finished(finish)
+    size, what, end = ITEMSIZES[dtype], FOLDS[fold], finished(fold, finish)
 
     def emit(code: Code, args: Words, first: Value, last: Value, scratch: Value) -> None:
         lanes = Lanes(code.builder, dtype)
@@ -404,7 +407,7 @@ def columns(dtype: str, fold: str, finish: str) -> Any:
     kept axes, number of reduced axes, columns, the columns' stride; extents of the outer kept axes, their strides;
     extents of the reduced axes, their strides.
     """
-    size, what, end = ITEMSIZES[dtype], FOLDS[fold], finished(finish)
+    size, what, end = ITEMSIZES[dtype], FOLDS[fold], finished(fold, finish)
     row_bytes = TILE * size
 
     def emit(code: Code, args: Words, first: Value, last: Value, scratch: Value) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn.errors import ShapeError
-from fastnn.ops.elementwise import apply
+from fastnn.ops.elementwise import apply, contiguous, lies_across
 from fastnn.ops.lowering import Array, Lowering, Operand, join_axes, reads, writes
 from fastnn.ops.op import Op, Saved, Shape
 
@@ -20,6 +20,7 @@ BLOCK = 1024  # elements a block where the last axis is reduced
 LEAF = 32  # rows a block where it is not
 TILE = 1024  # most columns reduced at once
 SEGMENT = 1 << 16  # elements from which a sequence is cut
+MANY = 1 << 12  # elements from which those that lie across are transposed first
 CHUNK_NS = 10_000
 # Nanoseconds an element of float32, by fold.
 COST = 0.08
@@ -86,6 +87,8 @@ def reduce_axes(low: Lowering, x: Array, axes: Sequence[int], out: Array, plan: 
     kept = [a for a in range(x.ndim) if a not in axes]
     length = math.prod(x.shape[a] for a in axes)
     last = max((a for a in range(x.ndim) if x.shape[a] > 1), default=-1)
+    if x.size >= MANY and lies_across(x):
+        x = contiguous(low, x)
     if last in kept:
         return _columns(low, x, [a for a in kept if a < last], last, list(axes), length, out, plan)
     return _rows(low, x, kept, list(axes), length, out, plan)
