@@ -89,11 +89,10 @@ def apply(
     if len(shape) > MOST_AXES:
         raise ValueError(f"{function}: at most {MOST_AXES} axes that do not join, got {len(shape)}")
     dtype = operands[-1].dtype if operands else out.dtype
-    if function == "copy" and out.size >= TILED_FROM:
-        if not in_place and np.dtype(out.dtype).kind == "f" and transposes(shape, *strides):
-            return _transpose(low, out, operands[0], shape, *strides)
-        if _copied_by_tiles(low, out, operands[0], shape, strides):
-            return out
+    if function == "copy" and not in_place and np.dtype(out.dtype).kind == "f" and transposes(shape, *strides):
+        return _transpose(low, out, operands[0], shape, *strides)
+    if function == "copy" and out.size >= TILED_FROM and _copied_by_tiles(low, out, operands[0], shape, strides):
+        return out
     cost = COST.get(function, PLAIN_COST) * np.dtype(dtype).itemsize / 4
     if any(s[-1] not in (0, 1) for s in strides):
         cost += 1.0
