@@ -81,7 +81,7 @@ def test_strides_count_and_copies_are_named(op):
             changed = [*inputs[:i], array, *inputs[i + 1 :]]
             explained = fastnn.explain(op, *changed, **attributes)
             assert said(explained.passes[0]) == ran(lambda: op(*changed, **attributes))[1], name  # noqa: B023
-            copied = name in ("misaligned", "swapped")
+            copied = name in ("misaligned", "swapped") and array.itemsize > 1  # a byte always lies well
             assert ("copied first" in explained.inputs[op.input_names[i]].remark) == copied, name
 
 
