@@ -77,7 +77,18 @@ def _assigned(name: str) -> Any:
     return operator
 
 
-class Tensor(TensorBase, ProductMethods):
+class _FoundMethods(type):
+    """Lets ``Tensor.exp`` find the methods that are functions too, as an instance does."""
+
+    def __getattr__(cls, name: str) -> Any:
+        found = functions.method(name)
+        if found is None:
+            raise AttributeError(f"type object 'Tensor' has no attribute {name!r}")
+        setattr(Tensor, name, found)
+        return found
+
+
+class Tensor(TensorBase, ProductMethods, metaclass=_FoundMethods):
     """A NumPy array that records what is done to it, with torch's methods and meaning.
 
     A Tensor shares memory with its array in both directions: ``fastnn.from_numpy(a)`` sees later writes to ``a``,
@@ -100,10 +111,9 @@ class Tensor(TensorBase, ProductMethods):
 
     def __getattr__(self, name: str) -> Any:
         """The methods that are functions too: each is put into the class when it is first asked for."""
-        found = functions.method(name)
-        if found is None:
+        if functions.method(name) is None:
             raise AttributeError(f"'Tensor' object has no attribute {name!r}")
-        setattr(Tensor, name, found)
+        getattr(Tensor, name)
         return getattr(self, name)
 
     def __dir__(self) -> list[str]:

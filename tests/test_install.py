@@ -17,14 +17,18 @@ def test_one_version():
     assert importlib.metadata.version("fastnn-cpu") == fastnn.__version__
 
 
-def test_the_readmes_example_runs():
+def test_the_readmes_examples_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     text = (Path(__file__).parents[1] / "README.md").read_text()
-    first, second, third = (block.split("```")[0] for block in text.split("```python\n")[1:4])
+    first, fit, second, third = (block.split("```")[0] for block in text.split("```python\n")[1:5])
     rng = np.random.default_rng(0)
     batches = [(rng.random((8, 784), dtype="float32"), rng.integers(0, 10, 8)) for _ in range(3)]
     names = {"batches": batches}
     exec(first, names)
     assert np.isfinite(names["loss"].item())
+    exec(fit, names)
+    assert len(names["history"]) == 10
+    assert (tmp_path / "history.png").exists()
     a = rng.random((4, 4), dtype="float32")
     names |= {"weight": np.ones((3, 784), "float32"), "bias": np.zeros(3, "float32"), "a": a, "b": a}
     names |= {"x": batches[0][0], "c": np.empty((4, 4), "float32")}

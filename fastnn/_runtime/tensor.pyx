@@ -83,7 +83,7 @@ def registered():
     return dict(registry)
 
 
-def set_tensor_type(type cls):
+def set_tensor_type(cls):
     """Name the class that ops' results are made of."""
     global tensor_type
     tensor_type = cls
