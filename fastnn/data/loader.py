@@ -12,12 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from fastnn import ops
 from fastnn._runtime.memory import empty
 from fastnn.data.collate import default_collate
 from fastnn.data.dataset import TensorDataset, arrays_of, drawn_seed, shuffled
 from fastnn.data.images import ImageData
 from fastnn.data.tables import Table
+from fastnn.ops.op import KERNEL_DTYPES
 from fastnn.tensor import Tensor, from_numpy
+
+MANY = 1 << 14  # numbers of a batch from which a kernel gathers it
 
 
 class DataLoader:
@@ -262,6 +266,9 @@ def in_background(items: Iterator[Any], ahead: int) -> Iterator[Any]:
 
 def taken(array: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Rows of an array, in pooled memory; the indices are known to be right."""
+    if len(rows) * array[:1].size >= MANY and array.dtype.name in KERNEL_DTYPES:
+        gathered: np.ndarray[Any, Any] = ops.take(array, rows, axis=0)  # by all threads
+        return gathered
     out = empty((len(rows), *array.shape[1:]), array.dtype)
     # with mode="raise" NumPy would copy `out` to be able to undo
     np.take(array, rows, axis=0, out=out, mode="clip")

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from fastnn._numpy_views import integer
-from fastnn._runtime.tensor import TensorBase
-from fastnn.errors import DTypeError, ShapeError
+from fastnn._runtime.tensor import TensorBase, is_grad_enabled
+from fastnn.errors import DTypeError, GraphError, ShapeError
 from fastnn.functions import fits
 from fastnn.ops.views import axis_of
 from fastnn.tensor import Tensor, as_tensor
@@ -37,6 +37,9 @@ def into(name: str, result: Any, out: Any) -> Any:
     """The result, or `out` filled with it; an `out` without elements takes the result's shape, as in torch."""
     if out is None:
         return result
+    wanted = any(isinstance(x, TensorBase) and x.requires_grad for x in (result, out))
+    if wanted and is_grad_enabled():
+        raise GraphError(f"{name}: out cannot be given where gradients are recorded; do it under no_grad()")
     target = out.array if isinstance(out, TensorBase) else out
     value = result.array if isinstance(result, TensorBase) else np.asarray(result)
     if not isinstance(target, np.ndarray):

@@ -60,9 +60,9 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False, out: 
     return made if out is None else into("gather", made, out)
 
 
-def take(input: Any, index: Any) -> Any:
+def take(input: Any, index: Any, *, out: Any = None) -> Any:
     """The elements that indices into the flattened input name; negative ones count from the end."""
-    return _take(tensor_of(input), _index("take", index))
+    return into("take", _take(tensor_of(input), _index("take", index)), out)
 
 
 def take_along_dim(input: Any, indices: Any, dim: int | None = None, *, out: Any = None) -> Any:

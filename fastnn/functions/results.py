@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from fastnn import _numpy_views as views
-from fastnn._runtime.tensor import TensorBase, is_grad_enabled
-from fastnn.errors import DTypeError, GraphError, ShapeError
-from fastnn.functions import fits
+from fastnn._runtime.tensor import TensorBase
+from fastnn.errors import DTypeError
+from fastnn.functions import arguments
 from fastnn.tensor import Tensor, as_tensor, from_numpy
 
 PAIRS: dict[str, Any] = {
@@ -50,23 +50,9 @@ def plain(array: Any) -> Tensor:
 
 
 def into(name: str, out: Any, result: Tensor) -> Tensor:
-    """The result itself or, where `out` is given, that with the result's values; an `out` without elements grows."""
-    if out is None:
-        return result
-    if not isinstance(out, Tensor):
-        raise TypeError(f"{name}: out must be a Tensor, got {type(out).__name__}")
-    if is_grad_enabled() and (result.requires_grad or out.requires_grad):
-        raise GraphError(f"{name}: out cannot be given where gradients are recorded; do it under no_grad()")
-    if not fits(result.dtype, out.dtype):
-        raise DTypeError(f"{name}: out must have a dtype that {result.dtype} fits, got {out.dtype}")
-    if out.shape != result.shape:
-        if out.array.size:
-            raise ShapeError(f"{name}: out must have shape {result.shape}, got {out.shape}")
-        out._set_array(result.array.astype(out.dtype))
-        return out
-    np.copyto(out.array, result.array, casting="unsafe")
-    out._touch()
-    return out
+    """As `arguments.into`, `out` before the result."""
+    filled: Tensor = arguments.into(name, result, out)
+    return filled
 
 
 def pair(name: str, out: Any, values: Tensor, indices: Tensor) -> Any:

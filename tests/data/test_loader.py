@@ -131,3 +131,13 @@ def test_dataset_items(arrays):
 def test_bad_arguments(make, error, text):
     with pytest.raises(error, match=text):
         make()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+def test_large_batches_are_those_of_small_ones(dtype):
+    x = np.random.default_rng(0).integers(0, 200, (300, 30, 4)).astype(dtype)
+    for array in (x, x[::-1], np.asfortranarray(x)):
+        large = joined(b[0] for b in DataLoader((array,), 200, shuffle=True, seed=1))
+        small = joined(b[0] for b in DataLoader((array,), 7, shuffle=True, seed=1))
+        np.testing.assert_array_equal(large, small)
+        assert large.dtype == dtype
