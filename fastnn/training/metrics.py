@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._runtime.tensor import TensorBase
+
 Array = np.ndarray[Any, Any]
 
 
@@ -240,7 +242,7 @@ class Metrics:
     def update(self, outputs: Any, targets: Any) -> None:
         """See a batch of Tensors or arrays."""
         if self.all:
-            arrays = [np.asarray(x.detach() if hasattr(x, "detach") else x) for x in (outputs, targets)]
+            arrays = [x.array if isinstance(x, TensorBase) else np.asarray(x) for x in (outputs, targets)]
             for one in self.all:
                 one.update(*arrays)
 
