@@ -1,11 +1,13 @@
 """The declared cases: what can be checked without a peer or a stopwatch."""
 
+import math
+
 import numpy as np
 import pytest
 
 from benchmarks.peers.__main__ import declared
 from benchmarks.peers.case import Case, Unavailable
-from benchmarks.peers.cases import linear, matmul, optimizers, startup, steps
+from benchmarks.peers.cases import linear, matmul, operators, optimizers, startup, steps
 from benchmarks.peers.cases.numpy_step import NumpyStep
 from benchmarks.peers.cases.steps import problem
 
@@ -24,7 +26,9 @@ def test_what_is_declared():
     } <= declared().keys()
     assert CASES["step-784-128-10-b32"].flops == 2 * 32 * (2 * 784 * 128 + 3 * 128 * 10)
     assert CASES["step-784-128-10-b32"].bar_against("numpy") is None
-    assert len(declared()) == sum(len(module.CASES) for module in (linear, matmul, optimizers, startup, steps))
+    assert len(declared()) == sum(
+        len(module.CASES) for module in (linear, matmul, operators, optimizers, startup, steps)
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,6 +101,48 @@ def test_the_dense_layer(backward):
         assert found.keys() == expected.keys()
         for key, value in expected.items():
             np.testing.assert_allclose(found[key], value, case.rtol, case.atol)
+
+
+@pytest.mark.parametrize("name", operators.ROWS)
+def test_operators_compute_what_they_say(name):
+    small = {operators.MILLION: 40, 1024: 6}
+    row = operators.ROWS[name]
+    row = row._replace(
+        shapes=tuple(tuple(small.get(n, n) for n in shape) for shape in row.shapes),
+        out=row.out and tuple(small.get(n, n) for n in row.out),
+    )
+    found = operators._fastnn(row, 1).verify()["y"]
+    operands = operators._operands(row, 1)
+    _, what, *rest = name.split("-")
+    if name.startswith("reduce"):
+        axis = {"rows": 1, "columns": 0, "all": None}[rest[0]]
+        expected = getattr(np, what)(operands[0].astype(float), axis=axis, **({"ddof": 1} if what == "var" else {}))
+    elif name.startswith("broadcast"):
+        expected = operands[0] + operands[1]
+    else:
+        names = {"mul": "multiply", "div": "divide", "pow": "power"}
+        special = {
+            "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+            "erf": np.vectorize(math.erf),
+            "rsqrt": lambda x: 1 / np.sqrt(x),
+            "clamp": lambda x: np.clip(x, -1, 1),
+        }
+        expected = (special.get(what) or getattr(np, names.get(what, what)))(*operands)
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", operators.CALLS)
+def test_calls_on_ten_elements_are_recorded(name):
+    work = CASES[f"ten-{name}"].sides["fastnn"].setup(1)
+    assert work.run().requires_grad
+    assert np.isfinite(work.verify()["y"]).all()
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "cross_entropy"])
+def test_gradients_add_up(name):
+    dx = CASES[f"gradient-{name}-128x10"].sides["fastnn"].setup(1).verify()["dx"]
+    assert dx.shape == (128, 10)
+    np.testing.assert_allclose(dx.sum(1), 0, atol=1e-5)
 
 
 def test_an_activation_that_is_not_there_is_left_out(monkeypatch):
