@@ -38,7 +38,7 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 STATED: dict[str, Stated] = {
-    "exp": Stated(0.95, 1.0, np.exp),
+    "exp": Stated(0.96, 1.0, np.exp),
     "exp2": Stated(1.0, 1.0, np.exp2),
     "expm1": Stated(1.4, 1.45, np.expm1),
     "log": Stated(0.85, 0.9, np.log),
