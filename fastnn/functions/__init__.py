@@ -20,130 +20,133 @@ class Home(NamedTuple):
 
     Attributes
     ----------
-    functions : names in `fastnn`.
-    methods : names of Tensor's methods. Those that overwrite the Tensor follow and are named only where the module
-        defines them itself.
+    both : names of functions in `fastnn` that are Tensor's methods too.
+    only_functions, only_methods : names of those that are one of them alone. Methods that overwrite the Tensor follow
+        from the others and are named only where the module defines them itself.
     """
 
-    functions: str = ""
-    methods: str = ""
+    both: str = ""
+    only_functions: str = ""
+    only_methods: str = ""
+
+    @property
+    def functions(self) -> str:
+        """Names in `fastnn`."""
+        return f"{self.both} {self.only_functions}"
+
+    @property
+    def methods(self) -> str:
+        """Names of Tensor's methods."""
+        return f"{self.both} {self.only_methods}"
 
 
 HOMES: dict[str, Home] = {
     "creation": Home(
-        functions="BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor "
+        only_functions="BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor "
         "ShortTensor asarray empty empty_like empty_permuted empty_strided full full_like ones ones_like "
         "scalar_tensor zeros zeros_like",
-        methods="new_empty new_empty_strided new_full new_ones new_tensor new_zeros",
+        only_methods="new_empty new_empty_strided new_full new_ones new_tensor new_zeros",
     ),
     "dropout": Home(
-        functions="alpha_dropout alpha_dropout_ dropout dropout_ feature_alpha_dropout feature_alpha_dropout_ "
+        only_functions="alpha_dropout alpha_dropout_ dropout dropout_ feature_alpha_dropout feature_alpha_dropout_ "
         "feature_dropout feature_dropout_",
     ),
     "dtypes": Home(
-        functions="can_cast finfo get_default_dtype iinfo is_complex is_floating_point is_nonzero is_signed is_tensor "
-        "numel promote_types result_type set_default_dtype",
-        methods="is_complex is_nonzero is_signed",
+        both="is_complex is_nonzero is_signed",
+        only_functions="can_cast finfo get_default_dtype iinfo is_floating_point is_tensor numel promote_types "
+        "result_type set_default_dtype",
     ),
     "activation": Home(
-        functions="celu celu_ hardshrink prelu relu relu_ rrelu rrelu_ selu selu_ threshold threshold_",
-        methods="hardshrink prelu",
+        both="hardshrink prelu",
+        only_functions="celu celu_ relu relu_ rrelu rrelu_ selu selu_ threshold threshold_",
     ),
     "comparison": Home(
-        functions="allclose eq equal ge greater greater_equal gt isclose isfinite isin isinf isnan isneginf isposinf "
-        "isreal le less less_equal logical_and logical_not logical_or logical_xor lt ne not_equal signbit "
-        "where",
-        methods="allclose eq equal ge greater greater_equal gt isclose isfinite isinf isnan isneginf isposinf "
+        both="allclose eq equal ge greater greater_equal gt isclose isfinite isinf isnan isneginf isposinf "
         "isreal le less less_equal logical_and logical_not logical_or logical_xor lt ne not_equal signbit",
+        only_functions="isin where",
     ),
     "pointwise": Home(
-        functions="abs absolute acos acosh add addcdiv addcmul angle arccos arccosh arcsin arcsinh arctan arctan2 "
+        both="abs absolute acos acosh add addcdiv addcmul angle arccos arccosh arcsin arcsinh arctan arctan2 "
         "arctanh asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or "
-        "bitwise_right_shift bitwise_xor ceil clamp clamp_max clamp_min clip copysign cos cosh deg2rad div "
-        "divide erf erfc erfinv exp exp2 expm1 fix float_power floor floor_divide fmax fmin fmod frac gcd "
-        "heaviside hypot lcm ldexp lerp log log10 log1p log2 logaddexp logaddexp2 logit maximum "
-        "minimum mul multiply nan_to_num neg negative nextafter positive pow rad2deg reciprocal remainder "
-        "round rsqrt rsub sgn sigmoid sign sin sinc sinh sqrt square sub subtract tan tanh true_divide "
-        "trunc xlogy",
-        methods="abs absolute acos acosh add addcdiv addcmul angle arccos arccosh arcsin arcsinh arctan arctan2 "
-        "arctanh asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or "
-        "bitwise_right_shift bitwise_xor ceil clamp clamp_max clamp_min clip copysign cos cosh deg2rad div "
-        "divide erf erfc erfinv exp exp2 expm1 fix float_power floor floor_divide fmax fmin fmod frac gcd "
-        "heaviside hypot lcm ldexp lerp log log10 log1p log2 logaddexp logaddexp2 logit maximum "
+        "bitwise_right_shift bitwise_xor ceil clamp clamp_max clamp_min clip copysign cos cosh deg2rad "
+        "div divide erf erfc erfinv exp exp2 expm1 fix float_power floor floor_divide fmax fmin fmod frac "
+        "gcd heaviside hypot lcm ldexp lerp log log10 log1p log2 logaddexp logaddexp2 logit maximum "
         "minimum mul multiply nan_to_num neg negative nextafter positive pow rad2deg reciprocal remainder "
         "round rsqrt sgn sigmoid sign sin sinc sinh sqrt square sub subtract tan tanh true_divide trunc "
         "xlogy",
+        only_functions="rsub",
     ),
     "gamma": Home(
-        functions="digamma frexp i0 igamma igammac lgamma mvlgamma polygamma",
-        methods="digamma frexp i0 igamma igammac lgamma mvlgamma",
+        both="digamma frexp i0 igamma igammac lgamma mvlgamma",
+        only_functions="polygamma",
     ),
-    "methods": Home(methods="polygamma where"),
+    "methods": Home(
+        only_methods="polygamma where",
+    ),
     "filling": Home(
-        methods="bernoulli_ cauchy_ exponential_ geometric_ log_normal_ normal_ random_ uniform_",
+        only_methods="bernoulli_ cauchy_ exponential_ geometric_ log_normal_ normal_ random_ uniform_",
     ),
     "copies": Home(
-        functions="alias_copy as_strided_copy detach_copy diagonal_copy expand_copy narrow_copy nonzero_static "
-        "permute_copy select_copy split_copy split_with_sizes_copy squeeze_copy t_copy transpose_copy unbind_copy "
-        "unfold_copy unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze_copy view_copy",
-        methods="narrow_copy nonzero_static resize_as_ unsafe_chunk unsafe_split unsafe_split_with_sizes",
+        both="narrow_copy nonzero_static unsafe_chunk unsafe_split unsafe_split_with_sizes",
+        only_functions="alias_copy as_strided_copy detach_copy diagonal_copy expand_copy permute_copy select_copy "
+        "split_copy split_with_sizes_copy squeeze_copy t_copy transpose_copy unbind_copy unfold_copy "
+        "unsqueeze_copy view_copy",
+        only_methods="resize_as_",
     ),
     "indexing": Home(
-        functions="argwhere gather index_add index_copy index_fill index_put index_reduce index_select masked_fill "
-        "masked_scatter masked_select nonzero put scatter scatter_add scatter_reduce take take_along_dim",
-        methods="argwhere gather index_add index_copy index_fill index_put index_reduce index_select masked_fill "
+        both="argwhere gather index_add index_copy index_fill index_put index_reduce index_select masked_fill "
         "masked_scatter masked_select nonzero put scatter scatter_add scatter_reduce take take_along_dim",
     ),
     "joining": Home(
-        functions="block_diag cat clone column_stack concat concatenate diagonal_scatter dstack hstack row_stack "
-        "select_scatter slice_scatter stack vstack",
-        methods="clone contiguous diagonal_scatter select_scatter slice_scatter",
+        both="clone diagonal_scatter select_scatter slice_scatter",
+        only_functions="block_diag cat column_stack concat concatenate dstack hstack row_stack stack vstack",
+        only_methods="contiguous",
     ),
     "products": Home(
-        functions="addbmm addmm addmv addr baddbmm bmm chain_matmul dot einsum ger inner matmul mm mv outer tensordot "
-        "vdot",
+        only_functions="addbmm addmm addmv addr baddbmm bmm chain_matmul dot einsum ger inner matmul mm mv outer "
+        "tensordot vdot",
     ),
     "ranges": Home(
-        functions="arange cartesian_prod combinations eye linspace logspace meshgrid tril_indices triu_indices",
+        only_functions="arange cartesian_prod combinations eye linspace logspace meshgrid tril_indices triu_indices",
     ),
     "sampling": Home(
-        functions="Generator bernoulli default_generator get_rng_state initial_seed multinomial normal poisson rand "
-        "rand_like randint randint_like randn randn_like randperm seed set_rng_state",
-        methods="bernoulli multinomial",
+        both="bernoulli multinomial",
+        only_functions="Generator default_generator get_rng_state initial_seed normal poisson rand rand_like randint "
+        "randint_like randn randn_like randperm seed set_rng_state",
     ),
     "counting": Home(
-        functions="bincount bucketize histc searchsorted unique unique_consecutive",
-        methods="bincount histc unique unique_consecutive",
+        both="bincount histc unique unique_consecutive",
+        only_functions="bucketize searchsorted",
     ),
-    "distances": Home(functions="cdist cosine_similarity pairwise_distance pdist"),
+    "distances": Home(
+        only_functions="cdist cosine_similarity pairwise_distance pdist",
+    ),
     "reductions": Home(
-        functions="all amax amin aminmax any argmax argmin corrcoef count_nonzero cov dist logsumexp max mean min "
-        "nanmean nansum norm prod renorm std std_mean sum var var_mean",
-        methods="all amax amin aminmax any argmax argmin corrcoef count_nonzero cov dist logsumexp max mean min "
+        both="all amax amin aminmax any argmax argmin corrcoef count_nonzero cov dist logsumexp max mean min "
         "nanmean nansum norm prod renorm std sum var",
+        only_functions="std_mean var_mean",
     ),
     "scans": Home(
-        functions="cummax cummin cumprod cumsum cumulative_trapezoid diff logcumsumexp trapezoid trapz",
-        methods="cummax cummin cumprod cumsum diff logcumsumexp",
+        both="cummax cummin cumprod cumsum diff logcumsumexp",
+        only_functions="cumulative_trapezoid trapezoid trapz",
     ),
-    "softmax": Home(functions="log_softmax softmax", methods="log_softmax softmax"),
+    "softmax": Home(
+        both="log_softmax softmax",
+    ),
     "sorting": Home(
-        functions="argsort kthvalue median mode msort nanmedian nanquantile quantile sort topk",
-        methods="argsort kthvalue median mode msort nanmedian nanquantile quantile sort topk",
+        both="argsort kthvalue median mode msort nanmedian nanquantile quantile sort topk",
     ),
     "rearranging": Home(
-        functions="diag diag_embed diagflat flip fliplr flipud kron repeat_interleave roll rot90 tile trace tril triu",
-        methods="diag diag_embed diagflat flip fliplr flipud kron repeat repeat_interleave roll rot90 tile trace tril "
-        "triu",
+        both="diag diag_embed diagflat flip fliplr flipud kron repeat_interleave roll rot90 tile trace tril triu",
+        only_methods="repeat",
     ),
     "shaping": Home(
-        functions="adjoint as_strided atleast_1d atleast_2d atleast_3d broadcast_shapes broadcast_tensors broadcast_to "
-        "chunk detach_ diagonal dsplit flatten hsplit moveaxis movedim narrow permute ravel reshape select split "
-        "split_with_sizes squeeze swapaxes swapdims t tensor_split transpose unbind unflatten unsqueeze vsplit",
-        methods="adjoint as_strided as_strided_ broadcast_to chunk detach_ diagonal dsplit expand expand_as flatten "
-        "hsplit moveaxis movedim narrow permute ravel reshape reshape_as resize_ select split split_with_sizes squeeze "
-        "squeeze_ swapaxes swapaxes_ swapdims swapdims_ t t_ tensor_split transpose transpose_ unbind unflatten unfold "
-        "unsqueeze unsqueeze_ view view_as vsplit",
+        both="adjoint as_strided broadcast_to chunk detach_ diagonal dsplit flatten hsplit moveaxis movedim "
+        "narrow permute ravel reshape select split split_with_sizes squeeze swapaxes swapdims t "
+        "tensor_split transpose unbind unflatten unsqueeze vsplit",
+        only_functions="atleast_1d atleast_2d atleast_3d broadcast_shapes broadcast_tensors",
+        only_methods="as_strided_ expand expand_as reshape_as resize_ squeeze_ swapaxes_ swapdims_ t_ transpose_ "
+        "unfold unsqueeze_ view view_as",
     ),
 }
 
