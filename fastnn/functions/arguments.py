@@ -13,12 +13,45 @@ from fastnn.functions import fits
 from fastnn.ops.views import axis_of
 from fastnn.tensor import Tensor, as_tensor
 
-__all__ = ["axis", "integer", "into", "one_or_several", "scalar", "tensor_of"]
+__all__ = ["axis", "floats_of", "input_of", "integer", "into", "one_or_several", "scalar", "tensor_of", "together"]
 
 
 def tensor_of(value: Any) -> Any:
     """A Tensor of an argument; one is taken as it is."""
     return value if isinstance(value, TensorBase) else as_tensor(value)
+
+
+def input_of(name: str, input: Any) -> Tensor:
+    """The input as a Tensor; TypeError for what holds no numbers."""
+    if isinstance(input, Tensor):
+        return input
+    if isinstance(input, (str, bytes)) or input is None:
+        raise TypeError(f"{name}: input must be a Tensor, got {type(input).__name__}")
+    return as_tensor(input)
+
+
+def floats_of(name: str, input: Any, dtype: Any = None) -> Tensor:
+    """The input converted to `dtype`, if given; DTypeError unless it is a floating one then."""
+    x = input_of(name, input)
+    if dtype is not None and x.dtype != dtype:
+        x = x.to(dtype=dtype)
+    if x.dtype.kind != "f":
+        raise DTypeError(f"{name}: the dtype must be a floating one, got {x.dtype}")
+    return x
+
+
+def together(name: str, *inputs: Any) -> tuple[Tensor, ...]:
+    """The inputs as Tensors that broadcast to one shape; ShapeError where they do not."""
+    tensors = tuple(as_tensor(x) for x in inputs)
+    shapes = [t.shape for t in tensors]
+    if all(shape == shapes[0] for shape in shapes):
+        return tensors
+    try:
+        shape = np.broadcast_shapes(*shapes)
+    except ValueError:
+        words = ", ".join(map(str, shapes))
+        raise ShapeError(f"{name}: shapes of the inputs must broadcast together, got {words}") from None
+    return tuple(t if t.shape == shape else t.expand(shape) for t in tensors)
 
 
 def axis(name: str, dim: Any, ndim: int, what: str = "dim") -> int:

@@ -8,7 +8,8 @@ import numpy as np
 
 from fastnn._runtime.tensor import TensorBase
 from fastnn.errors import DTypeError, ShapeError
-from fastnn.functions.results import axis_of, into, plain, tensor_of
+from fastnn.functions.arguments import input_of, into
+from fastnn.functions.results import axis_of, plain
 from fastnn.tensor import Tensor
 
 
@@ -27,7 +28,7 @@ def unique(
     The elements; with `return_inverse` also where each element of the input is among them (int64, the input's shape, or
     one for each slice); with `return_counts` also how often each occurs (int64).
     """
-    x = tensor_of("unique", input)
+    x = input_of("unique", input)
     axis = None if dim is None else axis_of("unique", dim, x)
     if axis is not None and x.array.size == 0:
         if x.shape[axis]:
@@ -47,7 +48,7 @@ def unique_consecutive(
     input: Any, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:
     """As `unique`, but only equal neighbours count as one."""
-    x = tensor_of("unique_consecutive", input)
+    x = input_of("unique_consecutive", input)
     axis = None if dim is None else axis_of("unique_consecutive", dim, x)
     lines = x.array.reshape(-1) if axis is None else np.moveaxis(x.array.reshape(x.shape or (1,)), axis, 0)
     count = len(lines)
@@ -99,13 +100,13 @@ def searchsorted(
     out_int32 : int32 instead of int64.
     """
     side = _sides("searchsorted", right, side)
-    sequence = tensor_of("searchsorted", sorted_sequence).array
+    sequence = input_of("searchsorted", sorted_sequence).array
     number = not isinstance(input, TensorBase)
     wanted = (
         np.asarray(input, sequence.dtype if number and sequence.dtype.kind == "f" else None) if number else input.array
     )
     if sorter is not None:
-        places = tensor_of("searchsorted", sorter).array
+        places = input_of("searchsorted", sorter).array
         if places.shape != sequence.shape:
             raise ShapeError(f"searchsorted: sorter must have shape {sequence.shape}, got {places.shape}")
         sequence = np.take_along_axis(sequence, places, -1)
@@ -121,12 +122,12 @@ def searchsorted(
         found = np.empty(wanted.shape, dtype)
         for index in np.ndindex(*sequence.shape[:-1]):
             found[index] = np.searchsorted(sequence[index], wanted[index], side=side)  # type: ignore[call-overload]
-    return into("searchsorted", out, plain(np.asarray(found, dtype)))
+    return into("searchsorted", plain(np.asarray(found, dtype)), out)
 
 
 def bucketize(input: Any, boundaries: Any, *, out_int32: bool = False, right: bool = False, out: Any = None) -> Tensor:
     """Between which `boundaries` (N) each element lies: 0 to N; ``right``: a boundary belongs to the bucket above."""
-    edges = tensor_of("bucketize", boundaries)
+    edges = input_of("bucketize", boundaries)
     if edges.ndim != 1:
         raise ShapeError(f"bucketize: boundaries must have one axis, got shape {edges.shape}")
     return searchsorted(edges, input, out_int32=out_int32, right=right, out=out)
@@ -137,7 +138,7 @@ def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0, *, out: A
 
     Elements outside, and NaN, count nowhere.
     """
-    x = tensor_of("histc", input)
+    x = input_of("histc", input)
     if bins <= 0:
         raise ValueError(f"histc: bins must be positive, got {bins}")
     low, high = float(min), float(max)
@@ -153,12 +154,12 @@ def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0, *, out: A
     values = values[(values >= low) & (values <= high)]
     place = ((values - x.dtype.type(low)) * bins / x.dtype.type(high - low)).astype(np.int64)
     counts = np.bincount(np.minimum(place, bins - 1), minlength=bins)
-    return into("histc", out, plain(counts.astype(x.dtype)))
+    return into("histc", plain(counts.astype(x.dtype)), out)
 
 
 def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     """How often each integer from 0 on occurs in a vector, or the sum of its `weights`; at least `minlength` counts."""
-    x = tensor_of("bincount", input).array
+    x = input_of("bincount", input).array
     if x.ndim != 1 or x.dtype.kind not in "iu":
         raise DTypeError(f"bincount: input must be a vector of integers, got shape {x.shape} and dtype {x.dtype}")
     if x.size and x.min() < 0:
@@ -167,7 +168,7 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
         raise ValueError(f"bincount: minlength must not be negative, got {minlength}")
     if weights is None:
         return plain(np.bincount(x, minlength=minlength).astype(np.int64))
-    given = tensor_of("bincount", weights).array
+    given = input_of("bincount", weights).array
     if given.shape != x.shape:
         raise ShapeError(f"bincount: weights must have shape {x.shape}, got {given.shape}")
     counts = np.bincount(x, weights=given, minlength=minlength)

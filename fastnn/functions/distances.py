@@ -8,33 +8,19 @@ import numpy as np
 
 from fastnn import ops
 from fastnn._numpy_views import axis_argument
-from fastnn._runtime.tensor import derived
 from fastnn.errors import ShapeError
-from fastnn.functions.results import floats_of, into, tensor_of
+from fastnn.functions.arguments import floats_of, input_of, into, together
+from fastnn.functions.pointwise import clamp_min
 from fastnn.ops import folds
 from fastnn.tensor import Tensor, as_tensor
-
-
-def at_least(x: Tensor, low: float) -> Tensor:
-    """The larger of an element and a number; no gradient where that is the number."""
-    return derived(
-        x, np.asarray(np.maximum(x.array, x.array.dtype.type(low))), "clamp", lambda g: g * (x.array >= low), False
-    )
-
 
 NORMS = {0.0: "0", 1.0: "1", 2.0: "2", float("inf"): "inf"}
 
 
 def _together(name: str, *inputs: Any) -> tuple[Tensor, ...]:
-    """The inputs, broadcast to one shape; ShapeError where they do not go together."""
-    tensors = tuple(tensor_of(name, x) for x in inputs)
-    tensors = tuple(t if t.dtype.kind in "fc" else t.float() for t in tensors)
-    try:
-        shape = np.broadcast_shapes(*(t.shape for t in tensors))
-    except ValueError:
-        words = ", ".join(str(t.shape) for t in tensors)
-        raise ShapeError(f"{name}: shapes of the inputs must broadcast together, got {words}") from None
-    return tuple(t if t.shape == shape else t.expand(shape) for t in tensors)
+    """The inputs as Tensors of floats, broadcast to one shape; ShapeError where they do not go together."""
+    tensors = (input_of(name, x) for x in inputs)
+    return together(name, *(t if t.dtype.kind in "fc" else t.float() for t in tensors))
 
 
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
@@ -63,8 +49,8 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tens
 def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Any = None) -> Tensor:
     """The input over its `p`-norm along `dim`; norms below `eps` count as `eps`."""
     x = floats_of("normalize", input)
-    length = at_least(folds.norm(x, ord=p, axis=dim, keepdims=True), eps)
-    return into("normalize", out, ops.divide(x, length))
+    length = clamp_min(folds.norm(x, ord=p, axis=dim, keepdims=True), eps)
+    return into("normalize", ops.divide(x, length), out)
 
 
 def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:

@@ -10,7 +10,8 @@ import numpy as np
 from fastnn._numpy_views import dim_argument
 from fastnn._runtime.tensor import derived
 from fastnn.errors import ShapeError
-from fastnn.functions.results import axis_of, call, floats_of, into
+from fastnn.functions.arguments import floats_of, into
+from fastnn.functions.results import axis_of, call
 from fastnn.ops import folds
 from fastnn.tensor import Tensor
 
@@ -76,7 +77,7 @@ def matrix_norm(
             result = result.reshape(tuple(n for a, n in enumerate(x.shape) if a not in axes))
     else:
         raise ValueError(f"matrix_norm: ord must be 'fro', 'nuc', inf, -inf, 1, -1, 2 or -2, got {ord!r}")
-    return into("matrix_norm", out, result)
+    return into("matrix_norm", result, out)
 
 
 def norm(

@@ -16,7 +16,8 @@ from fastnn._numpy_views import dim_argument
 from fastnn._runtime.tensor import TensorBase, derived
 from fastnn.errors import ShapeError
 from fastnn.functions import results
-from fastnn.functions.results import axis_of, call, floats_of, into, pair, plain, tensor_of
+from fastnn.functions.arguments import floats_of, input_of, into
+from fastnn.functions.results import axis_of, call, pair, plain
 from fastnn.ops import extremes, folds, moments
 from fastnn.ops.reduction import summed_axes
 from fastnn.tensor import Tensor
@@ -26,7 +27,7 @@ from fastnn.tensor import Tensor
 
 def _summable(name: str, input: Any, dtype: Any) -> Tensor:
     """The input in `dtype`, by default integers and bools as int64."""
-    x = tensor_of(name, input)
+    x = input_of(name, input)
     if dtype is None:
         dtype = np.int64 if x.dtype.kind in "biu" else x.dtype
     return x.to(dtype=dtype) if x.dtype != dtype else x
@@ -64,7 +65,7 @@ def _without_nan(name: str, x: Tensor) -> tuple[Tensor, np.ndarray]:
 
 def nansum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None) -> Tensor:
     """Sum over `dim` of the elements that are not NaN."""
-    x = tensor_of("nansum", input)
+    x = input_of("nansum", input)
     if x.dtype.kind == "f":
         x, _ = _without_nan("nansum", x)
     return sum(x, dim, keepdim, dtype=dtype, out=out)
@@ -75,7 +76,7 @@ def nanmean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
     x, missing = _without_nan("nanmean", floats_of("nanmean", input, dtype))
     axis = summed_axes("nanmean", dim_argument(dim), x.ndim)
     count = np.asarray((~missing).sum(axis=axis, keepdims=keepdim)).astype(x.dtype)
-    return into("nanmean", out, ops.divide(sum(x, dim, keepdim), plain(count)))
+    return into("nanmean", ops.divide(sum(x, dim, keepdim), plain(count)), out)
 
 
 def prod(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None) -> Tensor:
@@ -129,6 +130,19 @@ def std(
     return call(moments.std, floats_of("std", input), out, axis=axis, ddof=ddof, keepdims=keepdim)
 
 
+def _with_mean(
+    name: str, op: Any, input: Any, dim: Any, unbiased: bool | None, keepdim: bool, correction: float | None, out: Any
+) -> tuple[Tensor, Tensor]:
+    """A moment and the mean over `dim`."""
+    axis, ddof = _correction(name, dim, unbiased, correction)
+    first, second = (None, None) if out is None else out
+    x = floats_of(name, input)
+    return (
+        into(name, op(x, axis=axis, ddof=ddof, keepdims=keepdim), first),
+        into(name, ops.mean(x, axis=axis, keepdims=keepdim), second),
+    )
+
+
 def var_mean(
     input: Any,
     dim: Any = None,
@@ -139,13 +153,7 @@ def var_mean(
     out: Any = None,
 ) -> tuple[Tensor, Tensor]:
     """Variance and mean over `dim`, see `var`."""
-    axis, ddof = _correction("var_mean", dim, unbiased, correction)
-    first, second = (None, None) if out is None else out
-    x = floats_of("var_mean", input)
-    return (
-        into("var_mean", first, moments.var(x, axis=axis, ddof=ddof, keepdims=keepdim)),
-        into("var_mean", second, ops.mean(x, axis=axis, keepdims=keepdim)),
-    )
+    return _with_mean("var_mean", moments.var, input, dim, unbiased, keepdim, correction, out)
 
 
 def std_mean(
@@ -158,13 +166,7 @@ def std_mean(
     out: Any = None,
 ) -> tuple[Tensor, Tensor]:
     """Standard deviation and mean over `dim`, see `var`."""
-    axis, ddof = _correction("std_mean", dim, unbiased, correction)
-    first, second = (None, None) if out is None else out
-    x = floats_of("std_mean", input)
-    return (
-        into("std_mean", first, moments.std(x, axis=axis, ddof=ddof, keepdims=keepdim)),
-        into("std_mean", second, ops.mean(x, axis=axis, keepdims=keepdim)),
-    )
+    return _with_mean("std_mean", moments.std, input, dim, unbiased, keepdim, correction, out)
 
 
 # -- extremes
@@ -172,30 +174,30 @@ def std_mean(
 
 def amax(input: Any, dim: Any = (), keepdim: bool = False, *, out: Any = None) -> Tensor:
     """Largest elements over `dim`, NaN if there is one; equal ones share the gradient evenly."""
-    return call(folds.max, tensor_of("amax", input), out, axis=dim_argument(dim), keepdims=keepdim)
+    return call(folds.max, input_of("amax", input), out, axis=dim_argument(dim), keepdims=keepdim)
 
 
 def amin(input: Any, dim: Any = (), keepdim: bool = False, *, out: Any = None) -> Tensor:
     """Smallest elements over `dim`, NaN if there is one; equal ones share the gradient evenly."""
-    return call(folds.min, tensor_of("amin", input), out, axis=dim_argument(dim), keepdims=keepdim)
+    return call(folds.min, input_of("amin", input), out, axis=dim_argument(dim), keepdims=keepdim)
 
 
 def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False, out: Any = None) -> Any:
     """Smallest and largest elements along `dim` or over all: a tuple (min, max)."""
-    x = tensor_of("aminmax", input)
+    x = input_of("aminmax", input)
     axis = None if dim is None else axis_of("aminmax", dim, x)
     if x.ndim == 0:
         axis = None
     first, second = (None, None) if out is None else out
     return results.aminmax(
-        into("aminmax", first, folds.min(x, axis=axis, keepdims=keepdim)),
-        into("aminmax", second, folds.max(x, axis=axis, keepdims=keepdim)),
+        into("aminmax", folds.min(x, axis=axis, keepdims=keepdim), first),
+        into("aminmax", folds.max(x, axis=axis, keepdims=keepdim), second),
     )
 
 
 def _extreme(name: str, input: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """`max` and `min`, whose meaning depends on what comes second."""
-    x = tensor_of(name, input)
+    x = input_of(name, input)
     out = options.pop("out", None)
     other = options.pop("other", args[0] if args and isinstance(args[0], (TensorBase, np.ndarray)) else None)
     if other is not None:
@@ -235,11 +237,11 @@ def min(input: Any, *args: Any, **options: Any) -> Any:
 
 
 def _place(op: Any, input: Any, dim: int | None, keepdim: bool, out: Any) -> Tensor:
-    x = tensor_of(op.name, input)
+    x = input_of(op.name, input)
     axis = None if dim is None or x.ndim == 0 else axis_of(op.name, dim, x)
     if dim is not None and x.ndim == 0:
         axis_of(op.name, dim, x)
-    return into(op.name, out, op(x, axis=axis, keepdims=keepdim))
+    return into(op.name, op(x, axis=axis, keepdims=keepdim), out)
 
 
 def argmax(input: Any, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Tensor:
@@ -256,10 +258,10 @@ def argmin(input: Any, dim: int | None = None, keepdim: bool = False, *, out: An
 
 
 def _truth(name: str, function: Any, input: Any, dim: Any, keepdim: bool, out: Any) -> Tensor:
-    x = tensor_of(name, input)
+    x = input_of(name, input)
     found = function(x.array, axis=summed_axes(name, dim_argument(dim), x.ndim), keepdims=keepdim)
     result = np.uint8 if x.dtype == np.uint8 else np.bool_
-    return into(name, out, plain(np.asarray(found, result)))
+    return into(name, plain(np.asarray(found, result)), out)
 
 
 def any(input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None) -> Tensor:
@@ -274,7 +276,7 @@ def all(input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None) 
 
 def count_nonzero(input: Any, dim: Any = None) -> Tensor:
     """How many elements over `dim` are not 0 (int64)."""
-    x = tensor_of("count_nonzero", input)
+    x = input_of("count_nonzero", input)
     axis = summed_axes("count_nonzero", dim_argument(dim), x.ndim)
     return plain(np.asarray((x.array != 0).sum(axis=axis), np.int64))
 
@@ -284,7 +286,7 @@ def count_nonzero(input: Any, dim: Any = None) -> Tensor:
 
 def logsumexp(input: Any, dim: Any, keepdim: bool = False, *, out: Any = None) -> Tensor:
     """``log(sum(exp(input)))`` over `dim`, without overflow. Integers become float32."""
-    x = tensor_of("logsumexp", input)
+    x = input_of("logsumexp", input)
     return call(folds.logsumexp, x, out, axis=dim_argument(dim), keepdims=keepdim)
 
 
@@ -306,7 +308,7 @@ def norm(
 
 def dist(input: Any, other: Any, p: float = 2) -> Tensor:
     """The `p`-norm of ``input - other``, broadcast."""
-    return folds.norm(ops.subtract(tensor_of("dist", input), tensor_of("dist", other)), ord=p)
+    return folds.norm(ops.subtract(input_of("dist", input), input_of("dist", other)), ord=p)
 
 
 def renorm(input: Any, p: float, dim: int, maxnorm: float, *, out: Any = None) -> Tensor:
@@ -323,7 +325,7 @@ def renorm(input: Any, p: float, dim: int, maxnorm: float, *, out: Any = None) -
     def back(g: np.ndarray) -> np.ndarray:
         return np.where(large, -g * maxnorm / (size.array + 1e-7) ** 2, 0).astype(g.dtype)
 
-    return into("renorm", out, ops.multiply(x, derived(size, factor, "renorm", back, False)))
+    return into("renorm", ops.multiply(x, derived(size, factor, "renorm", back, False)), out)
 
 
 # -- moments of rows against each other
@@ -334,7 +336,7 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
 
     `fweights` (int) and `aweights`: how often, and with what weight, each observation counts.
     """
-    x = tensor_of("cov", input)
+    x = input_of("cov", input)
     if x.ndim > 2:
         raise ShapeError(f"cov: input must have at most 2 axes, got shape {x.shape}")
     if x.dtype.kind != "f":
@@ -345,7 +347,7 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
     for argument, given in (("fweights", fweights), ("aweights", aweights)):
         if given is None:
             continue
-        own = tensor_of("cov", given)
+        own = input_of("cov", given)
         if own.shape != (count,):
             raise ShapeError(f"cov: {argument} must have shape ({count},), got {own.shape}")
         if own.dtype != x.dtype:

@@ -9,8 +9,9 @@ import numpy as np
 from fastnn import functions, ops
 from fastnn._runtime.tensor import TensorBase
 from fastnn.errors import ShapeError
+from fastnn.functions.arguments import input_of, into
 from fastnn.functions.reductions import _as, _summable, sum
-from fastnn.functions.results import axis_of, call, into, pair, plain, tensor_of
+from fastnn.functions.results import axis_of, call, pair, plain
 from fastnn.ops import scan
 from fastnn.tensor import Tensor
 
@@ -29,19 +30,19 @@ def cumprod(input: Any, dim: int, *, dtype: Any = None, out: Any = None) -> Tens
 
 def logcumsumexp(input: Any, dim: int, *, out: Any = None) -> Tensor:
     """``log(sum(exp(input)))`` of the elements up to each one along `dim`, without overflow."""
-    x = tensor_of("logcumsumexp", input)
+    x = input_of("logcumsumexp", input)
     return call(scan.logcumsumexp, x, out, axis=axis_of("logcumsumexp", dim, x))
 
 
 def cummax(input: Any, dim: int, *, out: Any = None) -> Any:
     """The largest elements up to each one along `dim`, and the places of the last such ones: (values, indices)."""
-    x = tensor_of("cummax", input)
+    x = input_of("cummax", input)
     return pair("cummax", out, *scan.cummax(x, axis=axis_of("cummax", dim, x)))
 
 
 def cummin(input: Any, dim: int, *, out: Any = None) -> Any:
     """The smallest elements up to each one along `dim`, and the places of the last such ones: (values, indices)."""
-    x = tensor_of("cummin", input)
+    x = input_of("cummin", input)
     return pair("cummin", out, *scan.cummin(x, axis=axis_of("cummin", dim, x)))
 
 
@@ -55,31 +56,31 @@ def _part(x: Tensor, axis: int, start: int | None, stop: int | None) -> Tensor:
 
 def diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None, *, out: Any = None) -> Tensor:
     """Differences of neighbours along `dim`, `n` times; `prepend` and `append` are put on the ends first (if n > 0)."""
-    x = tensor_of("diff", input)
+    x = input_of("diff", input)
     if x.ndim == 0:
         raise ShapeError("diff: input must have at least 1 axis, got ()")
     axis = axis_of("diff", dim, x)
     if n < 0:
         raise ValueError(f"diff: n must not be negative, got {n}")
     if n == 0:
-        return into("diff", out, x.clone())
+        return into("diff", x.clone(), out)
     pieces = [p for p in (prepend, x, append) if p is not None]
     if len(pieces) > 1:
-        x = functions.find("cat")([tensor_of("diff", p) for p in pieces], dim=axis)
+        x = functions.find("cat")([input_of("diff", p) for p in pieces], dim=axis)
     for _ in range(min(n, x.shape[axis])):
         low, high = _part(x, axis, None, -1), _part(x, axis, 1, None)
         if x.dtype == np.bool_:
             x = plain(low.array ^ high.array)
         else:
             x = ops.subtract(high, low)
-    return into("diff", out, x)
+    return into("diff", x, out)
 
 
 def _steps(name: str, y: Tensor, x: Any, dx: Any, axis: int) -> Any:
     """Distances between the points of an axis: a number, or a Tensor that broadcasts beside differences."""
     if x is None:
         return 1 if dx is None else dx
-    x = tensor_of(name, x)
+    x = input_of(name, x)
     if x.ndim == 1 and y.ndim > 1:
         if x.shape[0] != y.shape[axis]:
             raise ShapeError(f"{name}: x must have {y.shape[axis]} points to match y {y.shape}, got {x.shape}")
@@ -92,7 +93,7 @@ def _steps(name: str, y: Tensor, x: Any, dx: Any, axis: int) -> Any:
 
 def _areas(name: str, y: Any, x: Any, dx: Any, dim: int) -> tuple[Tensor, int]:
     """The trapezoids between neighbours along `dim`."""
-    y = tensor_of(name, y)
+    y = input_of(name, y)
     if y.ndim == 0:
         raise ShapeError(f"{name}: y must have at least 1 axis, got ()")
     axis = axis_of(name, dim, y)

@@ -15,6 +15,7 @@ from fastnn._runtime.memory import empty
 from fastnn._runtime.tensor import TensorBase, derived, derived_parts, is_grad_enabled
 from fastnn.errors import DTypeError, GraphError, ShapeError
 from fastnn.functions.arguments import axis, integer, one_or_several, tensor_of
+from fastnn.functions.subscript import basic_view
 
 _reshape, _swapaxes, _transpose = ops.reshape, ops.swapaxes, ops.transpose
 _squeeze, _expand_dims, _broadcast_to = ops.squeeze, ops.expand_dims, ops.broadcast_to
@@ -224,19 +225,6 @@ def _each(tensors: tuple[Any, ...], change: Any) -> Any:
 # -- parts
 
 
-def _part(x: Any, index: tuple[Any, ...], name: str) -> Any:
-    """A basic index's view; the gradient is 0 elsewhere."""
-    own, dtype = x.shape, x.dtype
-
-    def back(gradient: np.ndarray) -> np.ndarray:
-        whole = empty(own, dtype)
-        whole.fill(0)
-        whole[index] = gradient
-        return whole
-
-    return derived(x, x.array[index], name, back)
-
-
 def select(input: Any, dim: int, index: int) -> Any:
     """The slice at `index` along an axis, which is dropped."""
     x = tensor_of(input)
@@ -246,7 +234,7 @@ def select(input: Any, dim: int, index: int) -> Any:
     extent = x.shape[place]
     if not -extent <= index < extent:
         raise IndexError(f"select: index must lie from {-extent} to {extent - 1} along axis {place}, got {index}")
-    return _part(x, (*(slice(None),) * place, index, ...), "select")
+    return basic_view(x, (*(slice(None),) * place, index, ...), "select")
 
 
 def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
@@ -265,7 +253,7 @@ def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
     first = start + extent if start < 0 else start
     if length < 0 or first + length > extent:
         raise ShapeError(f"narrow: length must lie from 0 to {extent - first} after start {start}, got {length}")
-    return _part(x, (*(slice(None),) * place, slice(first, first + length)), "narrow")
+    return basic_view(x, (*(slice(None),) * place, slice(first, first + length)), "narrow")
 
 
 def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
@@ -406,7 +394,7 @@ def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[An
         return (
             _parts(x, place, [(a, max(a, b)) for a, b in bounds], "tensor_split")
             if ends == sorted(ends)
-            else tuple(_part(x, (*(slice(None),) * place, slice(a, max(a, b))), "tensor_split") for a, b in bounds)
+            else tuple(basic_view(x, (*(slice(None),) * place, slice(a, max(a, b))), "tensor_split") for a, b in bounds)
         )
     count = integer("tensor_split: sections", where)
     if count <= 0:

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from fastnn import ops
-from fastnn.functions.results import axis_of, call, tensor_of
+from fastnn.functions.arguments import input_of
+from fastnn.functions.results import axis_of, call
 from fastnn.tensor import Tensor
 
 
 def converted(name: str, input: Any, dim: Any, dtype: Any) -> tuple[Tensor, int]:
     """The input in `dtype`, if given, and the axis."""
-    x = tensor_of(name, input)
+    x = input_of(name, input)
     if dim is None:
         raise TypeError(f"{name}: dim is missing; say along which axis the probabilities add up to 1")
     if dtype is not None and np.dtype(dtype) != x.dtype:

@@ -9,7 +9,8 @@ import numpy as np
 from fastnn import ops
 from fastnn._runtime.tensor import TensorBase, derived
 from fastnn.errors import DTypeError, ShapeError
-from fastnn.functions.results import axis_of, into, pair, plain, tensor_of
+from fastnn.functions.arguments import input_of, into
+from fastnn.functions.results import axis_of, pair, plain
 from fastnn.ops import sorting
 from fastnn.ops.reduction import expanded
 from fastnn.tensor import Tensor
@@ -19,20 +20,20 @@ from fastnn.tensor import Tensor
 
 def sort(input: Any, dim: int = -1, descending: bool = False, *, stable: bool = False, out: Any = None) -> Any:
     """The elements sorted along `dim`, and their places: (values, indices). Equal elements keep their order."""
-    x = tensor_of("sort", input)
+    x = input_of("sort", input)
     return pair("sort", out, *sorting.sort_at(x, axis=axis_of("sort", dim, x), descending=descending))
 
 
 def argsort(input: Any, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Tensor:
     """Places that sort along `dim` (int64). Equal elements keep their order."""
-    x = tensor_of("argsort", input)
+    x = input_of("argsort", input)
     return sorting.argsort(x, axis=axis_of("argsort", dim, x), descending=descending)
 
 
 def msort(input: Any, *, out: Any = None) -> Tensor:
     """The elements sorted along the first axis."""
-    x = tensor_of("msort", input)
-    return into("msort", out, sorting.sort_at(x, axis=0)[0])
+    x = input_of("msort", input)
+    return into("msort", sorting.sort_at(x, axis=0)[0], out)
 
 
 def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *, out: Any = None) -> Any:
@@ -40,7 +41,7 @@ def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool =
 
     Of equal elements the first ones are taken.
     """
-    x = tensor_of("topk", input)
+    x = input_of("topk", input)
     axis = axis_of("topk", dim, x)
     return pair("topk", out, *sorting.top_at(x, count=k, axis=axis, descending=largest))
 
@@ -67,7 +68,7 @@ def _picked(name: str, x: Tensor, places: np.ndarray, axis: int, keepdim: bool) 
 
 def _line(name: str, input: Any, dim: int) -> tuple[Tensor, np.ndarray, int]:
     """The input, its array with at least one axis, and the axis."""
-    x = tensor_of(name, input)
+    x = input_of(name, input)
     axis = axis_of(name, dim, x)
     array = x.array.reshape(x.shape or (1,))
     if array.shape[axis] == 0 and array.size == 0 and all(n for a, n in enumerate(array.shape) if a != axis):
@@ -103,12 +104,12 @@ def _median(name: str, input: Any, dim: int | None, keepdim: bool, out: Any) -> 
     if dim is not None:
         x, array, axis = _line(name, input, dim)
         return pair(name, out, *_picked(name, x, _middle(array, axis, skip_nan), axis, keepdim))
-    x = tensor_of(name, input)
+    x = input_of(name, input)
     if not x.array.size:
         if x.dtype.kind != "f":
             raise IndexError(f"{name}: input must have elements, got shape {x.shape}")
         return into(
-            name, out, derived(x, np.asarray(np.nan, x.dtype), name, lambda g: np.zeros(x.shape, g.dtype), False)
+            name, derived(x, np.asarray(np.nan, x.dtype), name, lambda g: np.zeros(x.shape, g.dtype), False), out
         )
     flat = x.array.reshape(-1)
     value = flat[_middle(flat, 0, skip_nan)[0]]
@@ -117,7 +118,7 @@ def _median(name: str, input: Any, dim: int | None, keepdim: bool, out: Any) -> 
     def back(g: np.ndarray) -> np.ndarray:
         return np.asarray(np.where(ties, g / ties.sum(), 0), g.dtype)
 
-    return into(name, out, derived(x, np.asarray(value), name, back, False))
+    return into(name, derived(x, np.asarray(value), name, back, False), out)
 
 
 def median(input: Any, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Any:
@@ -157,7 +158,7 @@ INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
 def _quantile(name: str, input: Any, q: Any, dim: int | None, keepdim: bool, interpolation: str, out: Any) -> Tensor:
-    x = tensor_of(name, input)
+    x = input_of(name, input)
     if x.dtype.kind != "f":
         raise DTypeError(f"{name}: input must be of a floating dtype, got {x.dtype}")
     if interpolation not in INTERPOLATIONS:
@@ -229,7 +230,7 @@ def _quantile(name: str, input: Any, q: Any, dim: int | None, keepdim: bool, int
             return (own * slope).reshape(-1, wanted.size).sum(0).reshape(given.shape).astype(g.dtype)
 
         found = ops.add(found, derived(q, np.zeros(shape, x.dtype), name, back_q, False))
-    return into(name, out, found)
+    return into(name, found, out)
 
 
 def quantile(

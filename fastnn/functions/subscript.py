@@ -117,7 +117,8 @@ def read(index: Any, shape: tuple[int, ...]) -> Index:
     return Index((*basic, ...), tuple(axes), tuple(arrays))
 
 
-def _view(x: Any, index: tuple[Any, ...]) -> Any:
+def basic_view(x: Any, index: tuple[Any, ...], name: str = "getitem") -> Any:
+    """A basic index's view; the gradient is 0 elsewhere."""
     own, dtype = x.shape, x.dtype
 
     def back(gradient: np.ndarray) -> np.ndarray:
@@ -126,7 +127,7 @@ def _view(x: Any, index: tuple[Any, ...]) -> Any:
         whole[index] = gradient
         return whole
 
-    return derived(x, x.array[index], "getitem", back)
+    return derived(x, x.array[index], name, back)
 
 
 def _trivial(basic: tuple[Any, ...]) -> bool:
@@ -139,12 +140,12 @@ def get(x: Any, index: Any) -> Any:
     if kind is int or kind is slice or (kind is tuple and all(type(p) in _BASIC for p in index)):
         basic = index if kind is tuple else (index,)
         try:
-            return _view(x, basic if Ellipsis in basic else (*basic, Ellipsis))
+            return basic_view(x, basic if Ellipsis in basic else (*basic, Ellipsis))
         except (IndexError, TypeError) as error:
             raise IndexError(f"index {index!r} does not fit shape {x.shape}: {error}") from None
     found = read(index, x.shape)
-    y = x if _trivial(found.basic) else _view(x, found.basic)
-    return _taken(y, found) if found.axes else y if y is not x else _view(x, (Ellipsis,))
+    y = x if _trivial(found.basic) else basic_view(x, found.basic)
+    return _taken(y, found) if found.axes else y if y is not x else basic_view(x, (Ellipsis,))
 
 
 def _common(found: Index, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
@@ -216,7 +217,7 @@ def put(x: Any, index: Any, value: Any) -> None:
         return
     if x.requires_grad and x.is_leaf:
         raise GraphError("a leaf Tensor that requires grad cannot be changed in place; do it under no_grad()")
-    place = x if _trivial(found.basic) else _view(x, found.basic)
+    place = x if _trivial(found.basic) else basic_view(x, found.basic)
     place._become(_with(place, inner, value, wants))
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from fastnn import ops
 from fastnn.errors import ShapeError
-from fastnn.nn.functional.loss import legacy_reduction, reduced, same_shape, spread, together
+from fastnn.functions.arguments import together
+from fastnn.nn.functional.loss import legacy_reduction, reduced, same_shape, spread
 from fastnn.tensor import Tensor, as_tensor
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from fastnn import ops
 from fastnn.errors import ShapeError
-from fastnn.tensor import Tensor, as_tensor
+from fastnn.functions.arguments import together
+from fastnn.tensor import as_tensor
 
 
 def legacy_reduction(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
@@ -28,20 +29,6 @@ def reduced(each: Any, reduction: str) -> Any:
     if reduction not in ("mean", "sum"):
         raise ValueError(f"reduction must be one of mean, sum, none, got {reduction!r}")
     return ops.mean(each) if reduction == "mean" else ops.sum(each)
-
-
-def together(name: str, *inputs: Any) -> tuple[Tensor, ...]:
-    """The inputs as Tensors that broadcast to one shape; ShapeError where they do not."""
-    tensors = tuple(as_tensor(x) for x in inputs)
-    shapes = [t.shape for t in tensors]
-    if all(shape == shapes[0] for shape in shapes):
-        return tensors
-    try:
-        shape = np.broadcast_shapes(*shapes)
-    except ValueError:
-        words = ", ".join(map(str, shapes))
-        raise ShapeError(f"{name}: shapes of the inputs must broadcast together, got {words}") from None
-    return tuple(t if t.shape == shape else t.expand(shape) for t in tensors)
 
 
 def paired(name: str, input: Any, target: Any) -> tuple[Any, Any]:

@@ -9,8 +9,9 @@ import numpy as np
 
 from fastnn import ops
 from fastnn.errors import DomainError, ShapeError
+from fastnn.functions.arguments import together
 from fastnn.nn.functional.distance import pairwise_distance
-from fastnn.nn.functional.loss import legacy_reduction, together
+from fastnn.nn.functional.loss import legacy_reduction
 from fastnn.tensor import Tensor, as_tensor
 
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from fastnn import ops
 from fastnn.errors import DomainError, ShapeError
-from fastnn.nn.functional.loss import legacy_reduction, paired, reduced, together
+from fastnn.functions.arguments import together
+from fastnn.nn.functional.loss import legacy_reduction, paired, reduced
 from fastnn.tensor import Tensor, as_tensor
 
 
