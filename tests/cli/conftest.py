@@ -1,5 +1,3 @@
-import signal
-
 import pytest
 
 from fastnn.data import ImageData, ImageSplits, sources
@@ -16,11 +14,3 @@ def digits():
 def on_digits(monkeypatch, digits):
     """Train on the packaged digits, whatever the machine holds."""
     monkeypatch.setattr("fastnn.data.datasets.mnist", lambda: digits)
-
-
-@pytest.fixture(autouse=True)
-def _ctrl_c():
-    """Ctrl-C interrupts, also where the tests were started in the background, with the signal ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)

@@ -384,9 +384,6 @@ def test_an_idle_helper_ends_by_itself():
 def test_an_interrupt_while_compiling_leaves_everything_usable(package, empty, tmp_path):
     marker = tmp_path / "marker"
     script = f"""
-# tests that were started in the background come with the signal ignored
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
 def interrupt():
     while not os.path.exists({str(marker)!r}):
         time.sleep(0.01)
