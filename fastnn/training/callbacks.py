@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fastnn.training.history import Epoch, higher_is_better
+from fastnn.training.history import Epoch, better, higher_is_better
 from fastnn.training.run import Callback, Run
 
 
@@ -47,8 +47,8 @@ class EarlyStopping(Callback):
     def on_epoch(self, run: Run, epoch: Epoch) -> None:
         """Compare the epoch with the best one."""
         name, value = monitored("EarlyStopping", self.monitor, epoch)
-        sign = -1 if self.mode == "max" or (self.mode == "auto" and higher_is_better(name)) else 1
-        if math.isnan(self.best) or sign * value < sign * self.best - self.min_delta:
+        higher = self.mode == "max" or (self.mode == "auto" and higher_is_better(name))
+        if better(value, self.best, higher, self.min_delta):
             self.best, self.best_epoch, self.waited = value, epoch.number, 0
             if self.restore_best:
                 self._kept = {k: v.detach().clone() for k, v in run.model.state_dict().items()}

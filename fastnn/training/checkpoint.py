@@ -7,14 +7,18 @@ else as JSON in its metadata; reading one runs no code.
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
 
 from fastnn import serialization
 from fastnn.errors import FormatError
-from fastnn.training.history import Epoch, higher_is_better
-from fastnn.training.run import Callback, Run
+from fastnn.serialization import safetensors
+from fastnn.serialization.atomic import write_whole
+from fastnn.training.callbacks import monitored
+from fastnn.training.history import Epoch, better, higher_is_better
+from fastnn.training.run import Callback, Run, describe
 
 FORMAT = "fastnn training run 1"
 LAST, BEST = "last.safetensors", "best.safetensors"
@@ -42,7 +46,7 @@ class Checkpoint(Callback):
         if every is not None and every < 1:
             raise ValueError(f"Checkpoint: every must be at least 1, got {every}")
         self.folder, self.every, self.monitor = Path(folder), every, monitor
-        self.best: float | None = None
+        self.best = math.nan
 
     def on_start(self, run: Run) -> None:
         """Make the folder: what cannot be written to fails before training, not after."""
@@ -57,13 +61,14 @@ class Checkpoint(Callback):
 
     def on_epoch(self, run: Run, epoch: Epoch) -> None:
         """Keep the last state, and the best if this is it."""
-        from fastnn.training.callbacks import monitored
-
         name, value = monitored("Checkpoint", self.monitor, epoch)
-        if self.best is None or (value > self.best if higher_is_better(name) else value < self.best):
+        is_best = better(value, self.best, higher_is_better(name))
+        if is_best:
             self.best = value
-            save(self.folder / BEST, run)
-        save(self.folder / LAST, run)
+        content = encode(run)
+        if is_best:
+            write_whole(self.folder / BEST, content)
+        write_whole(self.folder / LAST, content)
 
     def on_end(self, run: Run) -> None:
         """Keep the state of an interrupted run."""
@@ -95,10 +100,9 @@ def find(where: Any) -> Path | None:
     return path
 
 
-def save(path: str | os.PathLike[str], run: Run) -> None:
-    """Write the state of a run."""
+def encode(run: Run) -> bytes:
+    """The state of a run as a file's content."""
     from fastnn.random import get_rng_state
-    from fastnn.training.loop import describe
 
     record = {
         "format": FORMAT,
@@ -122,7 +126,12 @@ def save(path: str | os.PathLike[str], run: Run) -> None:
             for e in run.history.epochs
         ],
     }
-    serialization.save(record, path)
+    return safetensors.encoded(record)
+
+
+def save(path: str | os.PathLike[str], run: Run) -> None:
+    """Write the state of a run."""
+    write_whole(path, encode(run))
 
 
 def restore(path: str | os.PathLike[str], run: Run) -> None:
@@ -133,7 +142,6 @@ def restore(path: str | os.PathLike[str], run: Run) -> None:
     CheckpointError : the file holds no run, or one of another model, optimizer, or metrics; the run is as it was.
     """
     from fastnn.random import set_rng_state
-    from fastnn.training.loop import describe
 
     record = load(path)
     metrics = record["metrics"]

@@ -16,6 +16,11 @@ def higher_is_better(name: str) -> bool:
     return name.removeprefix("val_").startswith(HIGHER_IS_BETTER)
 
 
+def better(value: float, best: float, higher: bool, by: float = 0.0) -> bool:
+    """Whether a value is better than the best one before it by more than `by`; any is where that is NaN."""
+    return math.isnan(best) or (value > best + by if higher else value < best - by)
+
+
 @dataclass(frozen=True, slots=True)
 class Epoch:
     """What one epoch of training gave.

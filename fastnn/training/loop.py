@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from fastnn.autograd import no_grad
 from fastnn.data import DataLoader, ImageData, ImageSplits, TensorDataset
 from fastnn.tensor import Tensor, as_tensor
 from fastnn.training.callbacks import Call, LearningRateSchedule
+from fastnn.training.checkpoint import Checkpoint, find, restore
 from fastnn.training.history import Epoch, History
 from fastnn.training.metrics import Metrics
 from fastnn.training.progress import display
@@ -94,23 +95,19 @@ def fit(
     watching = _callbacks(callbacks)
     if schedule is not None:
         watching.insert(0, LearningRateSchedule(schedule))
-    found = None
-    if checkpoint is not None or resume:
-        from fastnn.training.checkpoint import Checkpoint, find
-
-        if resume is True and checkpoint is None:
-            raise ValueError("fit: resume=True needs the checkpoint folder")
-        found = find(checkpoint if resume is True else resume) if resume else None
-        if checkpoint is not None:
-            watching.append(Checkpoint(checkpoint))
+    if resume is True and checkpoint is None:
+        raise ValueError("fit: resume=True needs the checkpoint folder")
+    found = find(checkpoint if resume is True else resume) if resume else None
+    if checkpoint is not None:
+        watching.append(Checkpoint(checkpoint))
+    # what is kept of the others is what they are after the batch or epoch
+    watching.sort(key=lambda callback: isinstance(callback, Checkpoint))
     run.callbacks = [*watching, display(verbose)]
     if seed is not None:
         from fastnn.random import manual_seed
 
         manual_seed(seed)
     if found is not None:
-        from fastnn.training.checkpoint import restore
-
         restore(found, run)
     return train(run)
 
@@ -363,13 +360,3 @@ def _callbacks(given: Any) -> list[Callback]:
         else:
             raise TypeError(f"fit: callbacks must be Callback objects or functions, got {type(one).__name__}")
     return found
-
-
-def describe(callbacks: Sequence[Callback]) -> list[str]:
-    """Names under which callbacks' states are kept: their class, numbered where one comes twice."""
-    names: list[str] = []
-    for callback in callbacks:
-        name = type(callback).__name__
-        same = sum(known.split("#")[0] == name for known in names)
-        names.append(f"{name}#{same}" if same else name)
-    return names

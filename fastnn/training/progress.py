@@ -62,7 +62,7 @@ class Quiet(Lines):
 
 
 class Bar(Lines):
-    """A progress bar below the lines: epoch, loss, samples a second, GFLOP/s, time left.
+    """A progress bar below the lines: epoch, loss, samples a second, time left.
 
     It is drawn from the loop, not by a thread of rich's, which would take time from the kernels.
     """

@@ -107,6 +107,16 @@ class Run:
             getattr(callback, event)(self, *args)
 
 
+def describe(callbacks: Sequence[Callback]) -> list[str]:
+    """Names under which callbacks' states are kept: their class, numbered where one comes twice."""
+    names: list[str] = []
+    for callback in callbacks:
+        name = type(callback).__name__
+        same = sum(known.split("#")[0] == name for known in names)
+        names.append(f"{name}#{same}" if same else name)
+    return names
+
+
 @contextmanager
 def interruptible() -> Iterator[Callable[[], None]]:
     """Hold Ctrl-C back while an update runs; the function that is given raises it where the model is whole.

@@ -36,9 +36,11 @@ class Break(Exception):
 def run(folder, epochs=3, stop=None, resume=False, seed=9, optimizer="Adam", **options):
     model, optimizer = made(optimizer)
 
-    def interrupt(run):
-        if run.step == stop:
-            raise Break
+    class Stopping(Checkpoint):
+        def on_batch(self, run):
+            super().on_batch(run)
+            if run.step == stop:
+                raise Break
 
     defaults = {"schedule": lambda o: fastnn.optim.lr_scheduler.ExponentialLR(o, 0.5), "metrics": ["accuracy"]}
     history = None
@@ -52,7 +54,7 @@ def run(folder, epochs=3, stop=None, resume=False, seed=9, optimizer="Adam", **o
             batch_size=20,
             seed=seed,
             validation=0.1,
-            callbacks=[Checkpoint(folder, every=1), EarlyStopping(patience=9), Call(interrupt, "batch")],
+            callbacks=[Stopping(folder, every=1), EarlyStopping(patience=9)],
             resume=folder if resume else False,
             **defaults | options,
         )
@@ -114,6 +116,43 @@ def test_an_interrupted_run_keeps_its_last_update(tmp_path):
     other, plain = made()
     fastnn.fit(other, data, optimizer=plain, **options | {"checkpoint": None})
     assert bits(model, optimizer) == bits(other, plain)
+
+
+def test_the_order_of_callbacks_does_not_matter(tmp_path):
+    """A checkpoint that stands before what it keeps still keeps it as it is after the epoch."""
+
+    def stopped(folder, epochs, resume):
+        model, optimizer = made()
+        history = fastnn.fit(
+            model,
+            datasets.moons(60, seed=2),
+            loss="cross_entropy",
+            optimizer=optimizer,
+            epochs=epochs,
+            seed=None if resume else 1,
+            schedule=lambda epoch: 0.0,
+            callbacks=[Checkpoint(folder), EarlyStopping("loss", patience=2, min_delta=10.0)],
+            resume=folder if resume else False,
+        )
+        return len(history)
+
+    whole = stopped(tmp_path / "a", 50, False)
+    assert stopped(tmp_path / "b", 2, False) == 2
+    assert stopped(tmp_path / "b", 50, True) == whole == 4
+
+
+def test_a_loss_that_was_not_a_number_is_not_the_best(tmp_path):
+    from fastnn.training import Epoch
+
+    keeper = Checkpoint(tmp_path)
+
+    written = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fastnn.training.checkpoint.encode", lambda run: b"state")
+        patch.setattr("fastnn.training.checkpoint.write_whole", lambda path, content: written.append(path.name))
+        for number, loss in enumerate((np.nan, 2.0, 3.0, 1.0), 1):
+            keeper.on_epoch(None, Epoch(number, 0.1, {"loss": loss}, 1.0, 1))
+    assert written == [BEST, LAST, BEST, LAST, LAST, BEST, LAST]
 
 
 def test_what_does_not_fit_is_told(tmp_path):
