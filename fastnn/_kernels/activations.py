@@ -11,24 +11,14 @@ tanhshrink errs most where it starts to be a difference, at 0.625; what is not n
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 from fastnn._kernels.constants import SELU_ALPHA, SELU_SCALE
+from fastnn._kernels.formula import Formula
 from fastnn._kernels.mathematics.exponential import EXP_RANGE, TANH, exp, expm1, sigmoid, tanh
 from fastnn._kernels.mathematics.logarithm import softplus
 from fastnn._kernels.vector import Value, absolute, fma, polynomial, quotient, select
 
 # Beyond these magnitudes mish is x (above) or x exp(x) (below), and exp's powers still fit the format.
 _MISH_RANGE = {"float32": 20.0, "float64": 38.0}
-
-
-class Formula(NamedTuple):
-    """A row of the elementwise table: how many operands, the expression of them and of how many cells."""
-
-    operands: int
-    expression: Callable[..., Value]
-    cells: int = 0
 
 
 def log_sigmoid(x: Value) -> Value:

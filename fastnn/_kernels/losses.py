@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from fastnn._kernels.activations import Formula, log_sigmoid
+from fastnn._kernels.activations import log_sigmoid
+from fastnn._kernels.formula import Formula
 from fastnn._kernels.mathematics.exponential import exp, sigmoid
 from fastnn._kernels.mathematics.logarithm import log, log1p, softplus, times_logarithm
 from fastnn._kernels.vector import Value, absolute, fma, select
