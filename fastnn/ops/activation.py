@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn.ops import softmax_columns
 from fastnn.ops.arithmetic import UNARY_BENCH, UNARY_CASES
-from fastnn.ops.elementwise import CHUNK_NS, contiguous, like, lowered
+from fastnn.ops.elementwise import contiguous, groups, like, lowered
 from fastnn.ops.lowering import Array, Lowering, reads, writes
 from fastnn.ops.op import Op, Saved, Shape
 from fastnn.ops.reduction import summed_axes
@@ -198,12 +198,8 @@ def _log_softmax_backward(ctx: Saved, dy: np.ndarray) -> np.ndarray:
 
 
 def row_chunks(rows: int, width: int, nanoseconds: float) -> tuple[int, int, float]:
-    """Rows a chunk, chunks and estimated work, for `nanoseconds` an element; 60 ns more a row."""
-    each = width * nanoseconds + 30
-    group = max(1, int(CHUNK_NS / each), -(-rows // 60_000))
-    if rows * each < 2 * CHUNK_NS:
-        group = max(1, rows)
-    return group, -(-rows // group), rows * each
+    """Rows a chunk, chunks and estimated work, for `nanoseconds` an element; 30 ns more a row."""
+    return groups(rows, width * nanoseconds + 30)
 
 
 def rows_last(low: Lowering, x: Array) -> Array:

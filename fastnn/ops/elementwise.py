@@ -43,6 +43,7 @@ COST = {
 }
 PLAIN_COST = 0.18
 CHUNK_NS = 10_000
+MOST_CHUNKS = 60_000
 MOST_AXES = 32
 TILED_FROM = 4096  # elements from which a copy between different orders of axes goes tile by tile
 TILE = 32
@@ -54,8 +55,19 @@ def cut(elements: int, nanoseconds: float, multiple: int = 1024) -> tuple[int, i
     block = max(multiple, int(CHUNK_NS / nanoseconds) // multiple * multiple)
     if elements * nanoseconds < 2 * CHUNK_NS:
         block = max(elements, 1)
-    block = max(block, -(-elements // 60_000 // multiple) * multiple)
+    block = max(block, -(-elements // MOST_CHUNKS // multiple) * multiple)
     return block, -(-elements // block)
+
+
+def groups(count: int, nanoseconds: float, multiple: int = 1) -> tuple[int, int, float]:
+    """Divide `count` items of `nanoseconds` each into chunks of about 10 us.
+
+    Items a chunk (a multiple of `multiple` where chunks are that large), chunks, and the work of all.
+    """
+    group = max(1, int(CHUNK_NS / max(nanoseconds, 1.0)) // multiple * multiple, -(-count // MOST_CHUNKS))
+    if count * nanoseconds < 2 * CHUNK_NS:
+        group = max(1, count)
+    return group, -(-count // group), count * nanoseconds
 
 
 def memory_order(shape: Sequence[int], operands: Sequence[Array]) -> tuple[int, ...]:
@@ -140,7 +152,7 @@ def _copied_by_tiles(
     rows, columns = (shape[row], shape[-1]) if len(shape) > 1 else (1, shape[-1])
     others = [a for a in axes if a != row]
     items = out.size // (rows * columns) * -(-rows // high) * -(-columns // wide)
-    group = max(1, int(CHUNK_NS / (cost * min(rows, high) * min(columns, wide))), -(-items // 60_000))
+    group = max(1, int(CHUNK_NS / (cost * min(rows, high) * min(columns, wide))), -(-items // MOST_CHUNKS))
     low.note("copied tile by tile: the operand steps through memory another way")
     low.phase(
         "indexing.transposed",
@@ -187,10 +199,7 @@ def _transpose(
     deep = next(axis for axis in range(len(shape) - 1) if of[axis] == 1 and shape[axis] >= LEAST_TILE)
     outer = [axis for axis in range(len(shape) - 1) if axis != deep]
     items = -(-shape[deep] // (width // size)) * math.prod(shape[axis] for axis in outer)
-    each = out.size / items * TILE_COST * size / 4 + 10
-    group = max(1, int(CHUNK_NS / each), -(-items // 60_000))
-    if items * each < 2 * CHUNK_NS:
-        group = items
+    group, chunks, work = groups(items, out.size / items * TILE_COST * size / 4 + 10)
     beyond = [shape[a] for a in outer] + [to[a] * size for a in outer] + [of[a] * size for a in outer]
     low.phase(
         "transposition.copy",
@@ -198,8 +207,8 @@ def _transpose(
             writes(out), reads(x), shape[-1], shape[deep], of[-1] * size, to[deep] * size, group, len(outer),
             *beyond,
         ],
-        chunks=-(-items // group),
-        work=items * each,
+        chunks=chunks,
+        work=work,
         flops=0,
         dtype=out.dtype,
         width=width,

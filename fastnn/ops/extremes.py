@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import ShapeError
+from fastnn.ops.elementwise import groups
 from fastnn.ops.folds import some_elements
 from fastnn.ops.lines import lines
 from fastnn.ops.lowering import Array, Lowering, reads, writes
 from fastnn.ops.op import Op, Saved, Shape
-from fastnn.ops.reduction import BLOCK, CHUNK_NS, SEGMENT, TILE, _described, _segment, expanded, summed_axes
+from fastnn.ops.reduction import BLOCK, SEGMENT, TILE, _described, _segment, expanded, summed_axes
 
 __all__ = ["argmax", "argmin", "max_at", "min_at"]
 
@@ -61,14 +62,10 @@ def lower_extremes(low: Lowering, x: Array, name: str, values: Array, places: Ar
         each = min(segment, length) * cost + 40
         pieces = values.size
     segments = -(-length // segment)
-    items = segments * pieces
-    group = max(1, min(items, int(CHUNK_NS / each)), -(-items // 60_000))
-    if items * each < 2 * CHUNK_NS:
-        group = items
+    group, chunks, work = groups(segments * pieces, each)
     results = [values, places]
     if segments > 1:
         results = [low.temporary((segments, values.size), a.dtype) for a in results]
-    chunks, work = -(-items // group), items * each
     if by_columns:
         own, own_strides = _described(x, outer)
         low.phase(

@@ -16,7 +16,7 @@ import numpy as np
 from fastnn._numpy_views import integer
 from fastnn._numpy_views import sum_to as unbroadcast
 from fastnn.errors import ShapeError
-from fastnn.ops.elementwise import CHUNK_NS, apply, contiguous
+from fastnn.ops.elementwise import CHUNK_NS, MOST_CHUNKS, apply, contiguous
 from fastnn.ops.lowering import Array, Lowering, join_axes, reads, updates, writes
 from fastnn.ops.op import Op, Saved, Shape
 from fastnn.ops.reduction import sum_to
@@ -25,7 +25,6 @@ from fastnn.ops.views import axis_of, fill, zeros
 INDICES = ("int32", "int64")
 ROW_COST, ELEMENT_COST = 0.25, 1.5  # nanoseconds an element of float32, of rows and of single elements
 NARROWEST = 32  # columns that an owner of scattered rows has at least
-MOST_CHUNKS = 60_000
 OWNERS = 16
 
 

@@ -9,20 +9,12 @@ import numpy as np
 
 from fastnn.errors import ShapeError
 from fastnn.ops.classification import LABELS, check_ignored, class_weights
-from fastnn.ops.elementwise import CHUNK_NS
+from fastnn.ops.elementwise import groups
 from fastnn.ops.lowering import Array, Lowering, reads, writes
 from fastnn.ops.op import Op, Saved, Shape
 from fastnn.ops.terms import check_reduction
 
 ROW_NS = 12.0  # nanoseconds that a row costs besides its elements
-
-
-def groups(count: int, nanoseconds: float) -> tuple[int, int, float]:
-    """Items a chunk, chunks, and the work of all, at `nanoseconds` an item."""
-    group = max(1, int(CHUNK_NS / max(nanoseconds, 1.0)), -(-count // 60_000))
-    if count * nanoseconds < 2 * CHUNK_NS:
-        group = max(1, count)
-    return group, -(-count // group), count * nanoseconds
 
 
 def _label_error(name: str, target: np.ndarray, index: int, classes: int, allowed: str) -> IndexError:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from fastnn.ops.elementwise import groups
 from fastnn.ops.lowering import Array, join_axes
-from fastnn.ops.reduction import CHUNK_NS
 
 
 def lines(axis: int, arrays: Sequence[Array], nanoseconds: float, multiple: int = 1) -> tuple[list[int], int, float]:
@@ -24,11 +24,8 @@ def lines(axis: int, arrays: Sequence[Array], nanoseconds: float, multiple: int 
     extents, strides = join_axes([shape[a] for a in others], [[x.strides[a] for a in others] for x in arrays])
     count = math.prod(extents)
     steps = [x.strides[axis] if x.ndim else 1 for x in arrays]
-    each = nanoseconds + 30
-    group = max(1, int(CHUNK_NS / each) // multiple * multiple, -(-count // 60_000))
-    if count * each < 2 * CHUNK_NS:
-        group = max(1, count)
+    group, chunks, work = groups(count, nanoseconds + 30, multiple)
     numbers = [count, group, len(extents), *steps]
     for own in strides:
         numbers += [*extents, *own]
-    return numbers, -(-count // group), count * each
+    return numbers, chunks, work

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.ops.classification import LABELS, bits_of, check_ignored, check_smoothing, class_weights, cross_entropy
-from fastnn.ops.elementwise import contiguous
-from fastnn.ops.labels import check_labels, groups
+from fastnn.ops.elementwise import contiguous, groups
+from fastnn.ops.labels import check_labels
 from fastnn.ops.lowering import Array, Lowering, reads, writes
 from fastnn.ops.op import Op, Saved, Shape
 from fastnn.ops.terms import check_reduction

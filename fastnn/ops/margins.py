@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.ops.classification import LABELS, class_weights
-from fastnn.ops.elementwise import contiguous
-from fastnn.ops.labels import ROW_NS, check_labels, groups, validate
+from fastnn.ops.elementwise import contiguous, groups
+from fastnn.ops.labels import ROW_NS, check_labels, validate
 from fastnn.ops.lowering import Array, Lowering, reads, writes
 from fastnn.ops.op import Op, Saved, Shape
 from fastnn.ops.terms import check_reduction, reduce, scaled, total

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn.errors import ShapeError
-from fastnn.ops.elementwise import apply, contiguous, lies_across
+from fastnn.ops.elementwise import apply, contiguous, groups, lies_across
 from fastnn.ops.lowering import Array, Lowering, Operand, join_axes, reads, writes
 from fastnn.ops.op import Op, Saved, Shape
 
@@ -21,7 +21,6 @@ LEAF = 32  # rows a block where it is not
 TILE = 1024  # most columns reduced at once
 SEGMENT = 1 << 16  # elements from which a sequence is cut
 MANY = 1 << 12  # elements from which those that lie across are transposed first
-CHUNK_NS = 10_000
 # Nanoseconds an element of float32, by fold.
 COST = 0.08
 COSTS = {"exponentials": 0.4, "shifted_exponentials": 0.4}
@@ -121,19 +120,15 @@ def _rows(low: Lowering, x: Array, kept: list[int], axes: list[int], length: int
     segments = max(1, -(-length // segment))
     result = out if segments == 1 else low.temporary((segments, out.size), x.dtype)
     mine = plan if segments == 1 else plan.part()
-    items = segments * out.size
-    each = min(segment, length) * cost + 15
-    group = max(1, min(items, int(CHUNK_NS / each)), -(-items // 60_000))
-    if items * each < 2 * CHUNK_NS:
-        group = items
+    group, chunks, work = groups(segments * out.size, min(segment, length) * cost + 15)
     low.phase(
         "reduction.rows",
         [
             writes(result), reads(x), mine.operand(), out.size, bits(mine.divisor), length, segment, group,
             len(own), len(summed), *own, *own_strides, *summed, *strides,
         ],
-        chunks=-(-items // group),
-        work=items * each,
+        chunks=chunks,
+        work=work,
         block=group,
         flops=x.size,
         dtype=x.dtype,
@@ -162,19 +157,15 @@ def _columns(
     segments = max(1, -(-length // segment))
     result = out if segments == 1 else low.temporary((segments, out.size), x.dtype)
     mine = plan if segments == 1 else plan.part()
-    items = segments * tiles
-    each = min(segment, length) * (tile * cost + 1) + 30
-    group = max(1, min(items, int(CHUNK_NS / each)), -(-items // 60_000))
-    if items * each < 2 * CHUNK_NS:
-        group = items
+    group, chunks, work = groups(segments * tiles, min(segment, length) * (tile * cost + 1) + 30)
     low.phase(
         "reduction.columns",
         [
             writes(result), reads(x), mine.operand(), count, bits(mine.divisor), length, segment, tile, LEAF, group,
             len(own), len(summed), width, x.strides[column], *own, *own_strides, *summed, *strides,
         ],
-        chunks=-(-items // group),
-        work=items * each,
+        chunks=chunks,
+        work=work,
         flops=x.size,
         dtype=x.dtype,
         fold=mine.fold,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.ops.elementwise import COST, PLAIN_COST, apply, like
+from fastnn.ops.elementwise import COST, MOST_CHUNKS, PLAIN_COST, apply, like
 from fastnn.ops.lowering import Array, Lowering, reads, writes
 from fastnn.ops.op import Op, Saved, Shape
 from fastnn.ops.reduction import sum_axes
@@ -53,7 +53,7 @@ def total(low: Lowering, row: str, out: Array, *operands: Array, cells: Sequence
         each = apply(low, row, low.temporary(shape, out.dtype), *operands, cells=[low.cell(n) for n in cells])
         return total(low, "copy", out, each, divisor=divisor)
     size = operands[0].size
-    segment = max(SEGMENT, -(-size // 60_000))
+    segment = max(SEGMENT, -(-size // MOST_CHUNKS))
     segments = max(1, -(-size // segment))
     result = out if segments == 1 else low.temporary((segments,), out.dtype)
     low.phase(
