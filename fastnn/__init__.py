@@ -27,7 +27,7 @@ from fastnn._backend import backend, use_backend
 from fastnn._runtime.tensor import is_grad_enabled
 from fastnn._threads import get_num_threads, set_num_threads, threads
 from fastnn.autograd import enable_grad, inference_mode, no_grad, set_grad_enabled
-from fastnn.errors import DTypeError, FormatError, GraphError, ShapeError
+from fastnn.errors import CompileError, DTypeError, FormatError, GraphError, ShapeError
 from fastnn.tensor import Tensor, as_tensor, from_dlpack, from_numpy, tensor
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         testing,
         training,
     )
+    from fastnn.compilation import compile
     from fastnn.explanation import explain
     from fastnn.functions.products import (
         addbmm,
@@ -100,6 +101,7 @@ _LAZY = (
 )
 # Not a module of the function's name: importing that one would put it in the function's place.
 _LAZY_FROM = {
+    "compile": "fastnn.compilation",
     "evaluate": "fastnn.training",
     "explain": "fastnn.explanation",
     "fit": "fastnn.training",
@@ -131,6 +133,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "CompileError",
     "DTypeError",
     "FormatError",
     "GraphError",
@@ -146,6 +149,7 @@ __all__ = [
     "baddbmm",
     "bmm",
     "chain_matmul",
+    "compile",
     "data",
     "distributions",
     "dot",

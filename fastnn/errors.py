@@ -25,5 +25,9 @@ class ArgumentError(ValueError, RuntimeError):
     """A value that an argument cannot have."""
 
 
+class CompileError(RuntimeError):
+    """A call that cannot be recorded, so that a replay would not do the same."""
+
+
 class FormatError(ValueError, RuntimeError):
     """A file that is not what its format demands: cut off, damaged, or made to do harm."""

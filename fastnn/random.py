@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from fastnn._runtime.capture import active
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -113,7 +115,11 @@ class Generator:
     def cells(self) -> tuple[float, float, float]:
         """The next draw, which is taken: the halves of the seed and the draw's number, as ops take them."""
         _, low, high, draws = self._stream
-        return low, high, float(next(draws))
+        taken = low, high, float(next(draws))
+        recorder = active()
+        if recorder is not None:
+            recorder.drew(self, taken)
+        return taken
 
     def numpy(self) -> np.random.Generator:
         """A NumPy generator that starts from the next draw, which is taken."""

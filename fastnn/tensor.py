@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fastnn import _default_dtype as default
 from fastnn import functions, ops
+from fastnn._runtime.capture import active, computed, reading
 from fastnn._runtime.memory import empty
 from fastnn._runtime.tape import run_backward
 from fastnn._runtime.tensor import (
@@ -160,6 +161,7 @@ class Tensor(TensorBase, ProductMethods, metaclass=_FoundMethods):
 
         It cannot say that an axis runs backwards: such Tensors are copied, or refused with ``copy=False``.
         """
+        reading("__dlpack__")
         if self.requires_grad:
             raise GraphError("__dlpack__ of a Tensor that requires grad: use tensor.detach()")
         array = self.array
@@ -177,21 +179,25 @@ class Tensor(TensorBase, ProductMethods, metaclass=_FoundMethods):
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """The array itself, without a copy."""
+        reading("numpy()")
         if self.requires_grad and not force:
             raise GraphError("numpy() of a Tensor that requires grad: use tensor.detach().numpy()")
         return self.array
 
     def item(self) -> Any:
         """The only element, as a Python number."""
+        reading("item()")
         if self.array.size != 1:
             raise ShapeError(f"item() needs exactly one element, got shape {self.shape}")
         return self.array.item()
 
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers."""
+        reading("tolist()")
         return self.array.tolist()
 
     def __bool__(self) -> bool:
+        reading("the truth value of a Tensor")
         if self.array.size != 1:
             raise ShapeError(f"the truth value of a Tensor needs exactly one element, got shape {self.shape}")
         return bool(self.array.item())
@@ -218,9 +224,11 @@ class Tensor(TensorBase, ProductMethods, metaclass=_FoundMethods):
         return (self[i] for i in range(len(self)))
 
     def __contains__(self, value: Any) -> bool:
+        reading("`in`")
         return bool(np.any(self.array == (value.array if isinstance(value, TensorBase) else value)))
 
     def __repr__(self) -> str:
+        reading("printing a Tensor")
         body = np.array2string(self.array, separator=", ", precision=4, suppress_small=False, prefix="tensor(")
         words = []
         if self.dtype not in (np.float32, np.int64, np.bool_):
@@ -285,6 +293,9 @@ class Tensor(TensorBase, ProductMethods, metaclass=_FoundMethods):
     @property
     def data(self) -> Tensor:
         """The same memory, outside the tape."""
+        recorder = active()
+        if recorder is not None:
+            recorder.met(self)
         return from_numpy(self.array)
 
     @data.setter
@@ -331,6 +342,7 @@ class Tensor(TensorBase, ProductMethods, metaclass=_FoundMethods):
 
     def data_ptr(self) -> int:
         """Address of the first element."""
+        reading("data_ptr()")
         return int(self.array.__array_interface__["data"][0])
 
     @property
@@ -376,7 +388,8 @@ class Tensor(TensorBase, ProductMethods, metaclass=_FoundMethods):
         if wanted == self.dtype and not copy:
             return self
         own = self.dtype
-        return derived(self, self.array.astype(wanted), "to", lambda g: g.astype(own), False)
+        made = computed(lambda array: array.astype(wanted), self.array)
+        return derived(self, made, "to", lambda g: g.astype(own), False)
 
     def type(self, dtype: npt.DTypeLike) -> Tensor:
         """Convert to a dtype."""
@@ -461,6 +474,11 @@ class Tensor(TensorBase, ProductMethods, metaclass=_FoundMethods):
             if not self.array.flags.writeable:
                 raise
             raise ShapeError(f"{name}: cannot fill shape {self.shape}: {error}") from None
+        recorder = active()
+        if recorder is not None:
+            if not isinstance(value, (TensorBase, np.ndarray)):
+                recorder.constant(source)
+            recorder.copied(self.array, source)
         self._touch()
         return self
 
@@ -551,6 +569,9 @@ def tensor(
     array = _numbers("tensor", data)
     wanted = _default_dtype(data, array) if dtype is None else _number_dtype("tensor", dtype)
     copy = np.array(array, dtype=wanted)
+    recorder = active()
+    if recorder is not None:
+        recorder.promoted(array if isinstance(data, (np.ndarray, TensorBase)) else None, copy)
     return _rebuild(Tensor, copy, requires_grad)
 
 

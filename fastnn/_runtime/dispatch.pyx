@@ -23,6 +23,7 @@ from libc.string cimport memcpy
 
 from fastnn._runtime.attributes cimport Attributes, gathered
 from fastnn._runtime.call cimport MAX_INPUTS, Call, Signature
+from fastnn._runtime.capture cimport recorder
 from fastnn._runtime.memory cimport new_array
 from fastnn._runtime.recipe cimport Recipe, lies_apart
 from fastnn._runtime.tensor cimport Node, TensorBase, Version, as_array, catch_up, grad_enabled, wrap
@@ -64,6 +65,10 @@ cdef int backend = 0                      # part of every signature
 
 def get_backend():
     """0: kernels, 1: NumPy references."""
+    return backend
+
+
+cdef int backend_now() noexcept:
     return backend
 
 
@@ -244,6 +249,11 @@ cdef class Primitive:
     cdef object call(self, PyObject* const* args, Py_ssize_t n, tuple attributes, int64_t number, tuple cells, out):
         """Dispatch one call; `args` are the first `n` inputs, NULL where left out."""
         cdef Call call
+        cdef Py_ssize_t i
+        if recorder() != NULL:
+            for i in range(n):
+                if args[i] != NULL and isinstance(<object>args[i], TensorBase):
+                    (<object>recorder()).met(<object>args[i])
         if not self.gather(args, n, &call):
             self.prepare(args, n, &call)
         call.signature.words[0] = number << 8 | backend << 1 | call.tensors
@@ -335,7 +345,12 @@ cdef class Primitive:
                 elif cnp.PyArray_TYPE(array) != type:
                     one_type = False
         if not one_type or (type != cnp.NPY_FLOAT32 and type != cnp.NPY_FLOAT64 and not self.views):
+            before = list(arrays)
             arrays = self._promote(given, arrays, call.tensors)
+            if recorder() != NULL:
+                for i in range(self.n_inputs):
+                    if arrays[i] is not None and arrays[i] is not before[i]:
+                        (<object>recorder()).promoted(before[i], arrays[i])
             numbers = 0
         call.type = type
         for i in range(self.n_inputs):
@@ -358,6 +373,8 @@ cdef class Primitive:
             if call.is_number(i):
                 array = new_array(0, NULL, NULL, call.type, 8)
                 memcpy(cnp.PyArray_DATA(array), call.bases[i], cnp.PyArray_ITEMSIZE(array))
+                if recorder() != NULL:
+                    (<object>recorder()).constant(array)
                 call.replace_number(i, array)
 
     @cython.final
@@ -461,6 +478,8 @@ cdef class Primitive:
                 self.make_arrays(call)
             call.bases[recipe.specs[0].storage] = <char*>cnp.PyArray_DATA(target)
             recipe.execute(call.bases, cells, call.arrays, True)
+            if recorder() != NULL:
+                (<object>recorder()).wrote(target)
         else:
             outputs = self.run_beside(call, recipe, cells, cell_values, target, layout is not None)
         if as_tensor:
@@ -485,7 +504,11 @@ cdef class Primitive:
             if not seen or recipe.reference is not None:
                 self._check_out(outputs[0].shape, outputs[0].dtype, target)
             PyArray_CopyInto(target, <cnp.ndarray>outputs[0])
+            if recorder() != NULL:
+                (<object>recorder()).copied(target, outputs[0])
             outputs[0] = target
+        elif recorder() != NULL:
+            (<object>recorder()).wrote(target)
         return outputs
 
     def _unfit(self, cnp.ndarray array):

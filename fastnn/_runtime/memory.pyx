@@ -9,6 +9,8 @@ cimport cython
 cimport numpy as cnp
 from cpython.ref cimport Py_INCREF, Py_REFCNT, PyObject
 
+from fastnn._runtime.capture cimport recorder
+
 cnp.import_array()
 
 cdef extern from "pool.h" namespace "fastnn" nogil:
@@ -79,12 +81,16 @@ cdef cnp.ndarray new_array(int ndim, cnp.npy_intp* shape, cnp.npy_intp* strides,
     )
     Py_INCREF(block)    # likewise
     PyArray_SetBaseObject(array, block)
+    if recorder() != NULL:
+        (<object>recorder()).made(<size_t>block.piece.address, nbytes, block)
     return array
 
 
 cdef int own(cnp.ndarray array) except -1:
     """Let an array that alone holds its block own its memory, as NumPy's own results do; leave others as they are."""
     cdef PyObject* base = PyArray_BASE(array)
+    if recorder() != NULL:
+        return 0    # what a call has made must keep its memory until the recording ends
     if base == NULL or type(<object>base) is not Block or Py_REFCNT(<object>base) != 1:
         return 0
     if (<Block>base).piece.address == cnp.PyArray_DATA(array):

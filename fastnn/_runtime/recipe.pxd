@@ -64,6 +64,8 @@ cdef class Recipe:
     cdef int64_t out_low
     cdef int64_t out_high
     cdef bytes key
+    cdef int n_cells
+    cdef readonly tuple cell_names
 
     cdef list run(
         self, PyObject* const* inputs, const double* cells, tuple cell_values, cnp.ndarray out
@@ -72,6 +74,7 @@ cdef class Recipe:
     cdef cnp.ndarray seen(self, char** bases, cnp.ndarray source)
     cdef cnp.ndarray view(self, size_t output, char** bases, object source)
     cdef int execute(self, char** bases, const double* cells, PyObject* const* inputs, bint alone) except -1
+    cdef report(self, char** bases, const double* cells, PyObject* const* inputs, bint alone)
     cdef note_extents(self, list arrays, cnp.ndarray out, bint elementwise)
     cdef bint meets(self, PyObject* const* inputs, cnp.ndarray out) except -1
 

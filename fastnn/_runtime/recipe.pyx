@@ -19,6 +19,7 @@ from libc.string cimport memcpy
 
 from fastnn._runtime._fastnn_team cimport Kernel, Phase, run as run_phases
 from fastnn._runtime.call cimport MAX_STORAGES
+from fastnn._runtime.capture cimport recorder
 from fastnn._runtime.layout cimport Extent, extent, same_shape, same_strides
 from fastnn._runtime.memory cimport Block, allocate, new_array
 
@@ -76,6 +77,8 @@ cdef class Recipe:
         self.checks = ()
         if lowering is not None:
             self._build(resolve, list(cell_names), returned)
+            self.n_cells = len(cell_names)
+            self.cell_names = tuple(cell_names)
 
     def _build(self, resolve, cell_names, int returned):
         cdef Relocation relocation
@@ -164,7 +167,11 @@ cdef class Recipe:
         cdef cnp.ndarray array
         cdef list outputs
         if self.reference is not None:
-            return list(self.reference(*listed(inputs, self.n_inputs), *self.attrs, *cell_values))
+            arrays = listed(inputs, self.n_inputs)
+            outputs = list(self.reference(*arrays, *self.attrs, *cell_values))
+            if recorder() != NULL:
+                (<object>recorder()).referred(self, arrays, cell_values, outputs)
+            return outputs
         if self.temporaries.size() > MAX_STORAGES:
             heap_bases.resize(self.temporaries.size())
             bases = heap_bases.data()
@@ -288,7 +295,28 @@ cdef class Recipe:
                 run_phases(phases + n_checks, <int>(n_phases - n_checks))
         else:
             run_phases(phases + n_checks, <int>(n_phases - n_checks))
+        if recorder() != NULL:
+            self.report(bases, cells, inputs, alone)
         return 0
+
+    cdef report(self, char** bases, const double* cells, PyObject* const* inputs, bint alone):
+        """Tell the recorder what has run, and where its storages lie; those of temporaries are the plan's to find."""
+        cdef list given = [], places = []
+        cdef set spared = set()
+        cdef size_t i
+        for i in range(self.spares.size() if alone else 0):
+            spared.add(self.spares[i].storage)
+        for i in range(<size_t>self.n_inputs):
+            if inputs[i] != NULL:
+                given.append(<object>inputs[i])
+            elif bases[i] != NULL:
+                given.append((<char*>bases[i])[:np.dtype(self.lowering.inputs[i].dtype).itemsize])
+            else:
+                given.append(None)
+        for i in range(self.temporaries.size()):
+            known = self.temporaries[i] < 0 and <int>i not in spared and bases[i] != NULL
+            places.append(<size_t>bases[i] if known else None)
+        (<object>recorder()).ran(self, given, places, [cells[i] for i in range(self.n_cells)])
 
     cdef note_extents(self, list arrays, cnp.ndarray out, bint elementwise):
         """Note where arrays of this signature lie, for `meets`; `elementwise` lets `out` lie exactly on an input."""

@@ -14,6 +14,7 @@ from libc.stdint cimport int64_t
 from libcpp.vector cimport vector
 
 from fastnn._runtime._fastnn_team cimport Kernel, Phase, run as run_phases
+from fastnn._runtime.capture cimport recorder
 from fastnn._runtime.tensor cimport TensorBase
 
 from fastnn.errors import DTypeError, ShapeError
@@ -77,11 +78,12 @@ cdef class Batch:
     ----------
     arrays : parameter, gradient and states of the first, then of the second, and so on.
     fresh : whether some of their state was missing, and was begun.
+    params : the parameters.
     """
 
     cdef readonly list arrays
     cdef readonly bint fresh
-    cdef list params
+    cdef readonly list params
     cdef list counters
     cdef int typenum
     cdef int n_scalars
@@ -96,6 +98,48 @@ cdef class Batch:
     def scalars(self):
         """The scalar state, as floats."""
         return tuple([self.values[i] for i in range(self.n_scalars)])
+
+    def reread(self, state, tuple scalars, tuple states):
+        """The scalar state as it is now; None where arrays or state are no longer those of the batch.
+
+        `state`, `scalars` and `states` are as for `gather`.
+        """
+        cdef Py_ssize_t i, k, n_states = len(states), n_scalars = len(scalars)
+        cdef Py_ssize_t width = 2 + n_states
+        cdef TensorBase parameter, kept
+        cdef dict own
+        cdef PyObject* held
+        cdef double value
+        if not isinstance(state, dict):
+            return None
+        for i in range(len(self.params)):
+            parameter = <TensorBase>self.params[i]
+            if parameter.array is not self.arrays[i * width]:
+                return None
+            if not (n_states or n_scalars):
+                continue
+            held = PyDict_GetItem(state, parameter)
+            if held is NULL:
+                return None
+            own = <dict?><object>held
+            for k in range(n_states):
+                held = PyDict_GetItem(own, states[k])
+                if held is NULL or not isinstance(<object>held, TensorBase):
+                    return None
+                if (<TensorBase><object>held).array is not self.arrays[i * width + 2 + k]:
+                    return None
+            for k in range(n_scalars):
+                held = PyDict_GetItem(own, scalars[k])
+                if held is NULL or not isinstance(<object>held, TensorBase):
+                    return None
+                kept = <TensorBase><object>held
+                if kept.array is not self.counters[i * n_scalars + k]:
+                    return None
+                value = read(kept.array)
+                if i and value != self.values[k]:
+                    return None     # they are no longer equal, so they no longer belong together
+                self.values[k] = value
+        return self.scalars
 
     def finish(self, *values):
         """Say that the parameters were written; `values` are their new scalar state."""
@@ -147,6 +191,8 @@ def gather(list params, state, tuple scalars, tuple states, begin):
         raise ValueError(f"at most {MAX_SCALARS} scalars, got {n_scalars}")
     for i in range(len(params)):
         parameter = <TensorBase?>params[i]
+        if recorder() != NULL:
+            (<object>recorder()).grad_read(parameter)
         if parameter._grad is None:
             continue
         array = parameter.array
@@ -250,6 +296,14 @@ cdef class SegmentedUpdate:
                 run_phases(&phase, 1)
         else:
             run_phases(&phase, 1)
+        if recorder() != NULL:
+            (<object>recorder()).updated(arrays, self.described(), [self.address], flags, cells, phase.work)
+
+    cdef tuple described(self):
+        """The tables of the last call, and how many columns a segment has there."""
+        cdef size_t i
+        table = [self.table[i] for i in range(self.table.size())]
+        return table, [self.chunks[i] for i in range(self.chunks.size())], len(self.columns)
 
     @cython.boundscheck(False)
     @cython.wraparound(False)
@@ -375,4 +429,9 @@ cdef class SegmentedNorm(SegmentedUpdate):
             if chunks:
                 run_phases(&phases[0], 1)
             run_phases(&phases[1], 2 if scale and chunks else 1)
+        if recorder() != NULL:
+            addresses = [self.address, self.total_address, self.scale_address]
+            (<object>recorder()).measured(
+                arrays, self.described(), addresses, order, limit, scale, <int64_t>(total * self.nanoseconds)
+            )
         return result[0]

@@ -17,12 +17,13 @@ cdef class TensorBase:
     cdef Version _version
     cdef TensorBase _base
     cdef int64_t _history
+    cdef int64_t _changes
     cdef object _hooks
     cdef object _post_hooks
     cdef object __weakref__
 
     cdef Version version(self)
-    cdef void touch(self)
+    cdef int touch(self) except -1
     cdef follow(self)
     cdef _move_to(self, Node node, int output)
     cdef accumulate(self, cnp.ndarray gradient, bint owned)

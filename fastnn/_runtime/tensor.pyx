@@ -15,6 +15,7 @@ cimport numpy as cnp
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint64_t
 
+from fastnn._runtime.capture cimport recorder
 from fastnn._runtime.layout cimport behaved, same_shape, same_strides
 from fastnn._runtime.memory cimport new_array
 
@@ -102,14 +103,23 @@ def dense_zeros(cnp.ndarray array):
     """Zeros in pooled memory with the shape, dtype and order of axes of `array`."""
     cdef cnp.ndarray result = dense_like(array)
     result.fill(0)
+    if recorder() != NULL:
+        (<object>recorder()).constant(result)
     return result
 
 
 def dense_copy(cnp.ndarray array):
     """A copy in pooled memory with the shape, dtype and order of axes of `array`."""
     cdef cnp.ndarray result = dense_like(array)
-    np.copyto(result, array)
+    copy_array(result, array)
     return result
+
+
+cdef copy_array(cnp.ndarray target, cnp.ndarray source):
+    """Put the elements of one array into another."""
+    np.copyto(target, source, casting="unsafe")
+    if recorder() != NULL:
+        (<object>recorder()).copied(target, source)
 
 
 def set_grad_enabled_now(bint on):
@@ -194,7 +204,10 @@ cdef class FunctionNode(Node):
     """A view or a conversion: `function` turns the gradient of the output into that of the only input."""
 
     cdef list apply(self, list gradients):
-        return [as_array(self.function(gradients[0]))]
+        cdef cnp.ndarray found = as_array(self.function(gradients[0]))
+        if recorder() != NULL:
+            (<object>recorder()).applied(self.function, gradients[0], [found])
+        return [found]
 
     cdef tuple output_layout(self, int output):
         return self.shape, self.dtype
@@ -293,7 +306,10 @@ cdef class CallNode(Node):
                 f"backward through {self.function_name} a second time: what it had saved was freed by the first "
                 "backward. Pass retain_graph=True there to keep it"
             )
-        return [None if g is None else as_array(g) for g in self.function(gradients)]
+        cdef list found = [None if g is None else as_array(g) for g in self.function(gradients)]
+        if recorder() != NULL:
+            (<object>recorder()).applied(self.function, gradients, found)
+        return found
 
     cdef void release(self):
         self.released = True
@@ -426,10 +442,12 @@ cdef class _HookHandle:
 
     cdef object hooks
     cdef object key
+    cdef TensorBase owner
 
     def remove(self):
         """Take the hook off; doing so twice is harmless."""
         self.hooks.pop(self.key, None)
+        self.owner._changes += 1
 
     def __enter__(self):
         return self
@@ -438,12 +456,14 @@ cdef class _HookHandle:
         self.remove()
 
 
-cdef _HookHandle add_hook(object hooks, object function):
+cdef _HookHandle add_hook(TensorBase owner, object hooks, object function):
     if not callable(function):
         raise TypeError(f"a hook must be callable, got {type(function).__name__}")
     cdef _HookHandle handle = _HookHandle.__new__(_HookHandle)
     handle.hooks = hooks
     handle.key = object()
+    handle.owner = owner
+    owner._changes += 1
     hooks[handle.key] = function
     return handle
 
@@ -480,9 +500,12 @@ cdef class TensorBase:
             self._version = Version.__new__(Version)
         return self._version
 
-    cdef void touch(self):
+    cdef int touch(self) except -1:
         cdef Version version = self.version()
         version.value += 1
+        if recorder() != NULL:
+            (<object>recorder()).touched(self)
+        return 0
 
     cdef follow(self):
         """Take the place of this view on the tape anew: a window into what its base has become."""
@@ -514,6 +537,8 @@ cdef class TensorBase:
     cdef accumulate(self, cnp.ndarray gradient, bint owned):
         """Add to `grad`; a gradient that is `owned` becomes it if there is none."""
         cdef cnp.ndarray target
+        if recorder() != NULL:
+            (<object>recorder()).grad_read(self)
         if self._grad is not None:
             target = self._grad.array
             add_arrays(target, gradient, target)
@@ -526,7 +551,7 @@ cdef class TensorBase:
                 self._grad = wrap(op_reshape(gradient, self.shape, True))
                 return
             target = dense_like(self.array)
-            np.copyto(target, gradient)
+            copy_array(target, gradient)
             gradient = target
         self._grad = wrap(gradient)
 
@@ -549,8 +574,15 @@ cdef class TensorBase:
 
     def _set_array(self, cnp.ndarray array):
         """Replace the array (`Tensor.data = ...`); the version is raised."""
+        cdef Version version = self.version()
+        if recorder() != NULL:
+            (<object>recorder()).rebound(self)
         self.array = array
-        self.touch()
+        version.value += 1
+
+    def _retire(self):
+        """Say that a module holds another tensor in this one's place."""
+        self._changes += 1
 
     def _touch(self):
         """Say that the array was written through this tensor."""
@@ -586,7 +618,7 @@ cdef class TensorBase:
             raise GraphError("a view under another dtype cannot be changed in place where gradients are recorded")
         if result._node is not None:
             result._node.save_apart(self.array)
-        np.copyto(self.array, result.array)
+        copy_array(self.array, result.array)
         self.touch()
         self._version.history += 1
         if base is None:
@@ -654,6 +686,8 @@ cdef class TensorBase:
     @property
     def grad(self):
         """The gradient that backward has accumulated, or None."""
+        if recorder() != NULL:
+            (<object>recorder()).grad_read(self)
         return self._grad
 
     @grad.setter
@@ -663,7 +697,15 @@ cdef class TensorBase:
                 raise ShapeError(f"grad must have shape {self.shape}, got {value.shape}")
             if value.array.dtype != self.array.dtype:
                 raise DTypeError(f"grad must have dtype {self.array.dtype}, got {value.array.dtype}")
+        if recorder() != NULL:
+            (<object>recorder()).grad_set(self)
         self._grad = value
+
+    @property
+    def can_go_back(self):
+        """Whether a backward pass from here would find what it needs."""
+        catch_up(self)
+        return self._requires_grad and (self._node is None or not self._node.released)
 
     @property
     def output_nr(self):
@@ -673,6 +715,8 @@ cdef class TensorBase:
     def detach(self):
         """The same memory as a leaf that requires no gradient."""
         cdef TensorBase result = wrap(self.array)
+        if recorder() != NULL:
+            (<object>recorder()).met(self)
         result._version = self.version()
         return result
 
@@ -684,10 +728,10 @@ cdef class TensorBase:
         if self._node is None:
             if self._hooks is None:
                 self._hooks = OrderedDict()
-            return add_hook(self._hooks, function)
+            return add_hook(self, self._hooks, function)
         if self._node.hooks is None:
             self._node.hooks = {}
-        return add_hook(self._node.hooks.setdefault(self._output, OrderedDict()), function)
+        return add_hook(self, self._node.hooks.setdefault(self._output, OrderedDict()), function)
 
     def register_post_accumulate_grad_hook(self, function):
         """Call `function(tensor)` after a leaf's `grad` was updated."""
@@ -695,7 +739,7 @@ cdef class TensorBase:
             raise GraphError("post-accumulate hooks are for leaves that require grad")
         if self._post_hooks is None:
             self._post_hooks = OrderedDict()
-        return add_hook(self._post_hooks, function)
+        return add_hook(self, self._post_hooks, function)
 
     def retain_grad(self):
         """Keep the gradient of a computed tensor in `grad`, as for a leaf."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._runtime.capture import frozen
 from fastnn._runtime.tape import run_backward
 from fastnn.errors import DTypeError, GraphError, ShapeError
 from fastnn.tensor import Tensor, from_numpy
@@ -44,7 +45,7 @@ def _root_gradients(tensors: Sequence[Tensor], gradients: Sequence[Any]) -> list
                 raise GraphError(
                     f"backward: a gradient must be given for more than a single number, got shape {root.shape}"
                 )
-            ready.append(np.ones(root.shape, root.dtype))
+            ready.append(frozen(np.ones(root.shape, root.dtype)))
             continue
         array = given.array if isinstance(given, Tensor) else np.asarray(given)
         if array.shape != root.shape:

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn import _default_dtype
 from fastnn._numpy_views import shape_argument
+from fastnn._runtime.capture import blank
 from fastnn._runtime.memory import empty as empty_array
 from fastnn._runtime.tensor import TensorBase
 from fastnn.errors import ArgumentError, DTypeError, ShapeError
@@ -55,10 +56,10 @@ def plain_size(size: tuple[Any, ...]) -> tuple[int, ...] | None:
 def like(array: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
     """Uninitialised memory for an array of the same shape, with its axes in the same order."""
     if array.flags.c_contiguous:
-        return empty_array(array.shape, dtype)
+        return blank(empty_array(array.shape, dtype))
     strides = array.strides
     order = sorted(range(array.ndim), key=lambda axis: (-abs(strides[axis]), axis))
-    memory = empty_array(tuple(array.shape[axis] for axis in order), dtype)
+    memory = blank(empty_array(tuple(array.shape[axis] for axis in order), dtype))
     return memory.transpose(np.argsort(order))
 
 
@@ -75,7 +76,7 @@ def input_argument(name: str, input: Any) -> np.ndarray:
 def target(name: str, shape: Sequence[int], dtype: Any, default: Any, out: Any) -> np.ndarray:
     """Memory for a result: new, or that of `out`, whose shape and dtype must fit."""
     if out is None:
-        return empty_array(tuple(shape), dtype_argument(name, dtype, default))
+        return blank(empty_array(tuple(shape), dtype_argument(name, dtype, default)))
     if not isinstance(out, TensorBase):
         raise TypeError(f"{name}: out must be a Tensor, got {type(out).__name__}")
     array: np.ndarray = out.array

@@ -14,6 +14,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from fastnn import _default_dtype
 from fastnn._numpy_views import shape_argument
+from fastnn._runtime.capture import frozen
 from fastnn._runtime.memory import empty as empty_array
 from fastnn._runtime.tensor import TensorBase
 from fastnn.errors import ArgumentError, ShapeError
@@ -45,7 +46,7 @@ def _filled(
     array = target(name, shape, dtype, default, out)
     if value is not None:
         array[...] = _element(name, value, array.dtype)
-    return finished(name, array, out, requires_grad)
+    return finished(name, frozen(array) if out is None else array, out, requires_grad)
 
 
 def _plain(shape: tuple[int, ...], value: int | None) -> Tensor:
@@ -53,7 +54,7 @@ def _plain(shape: tuple[int, ...], value: int | None) -> Tensor:
     array = empty_array(shape, _default_dtype.floating)
     if value is not None:
         array.fill(value)
-    return _rebuild(Tensor, array, False)
+    return _rebuild(Tensor, frozen(array), False)
 
 
 def _element(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
@@ -116,7 +117,7 @@ def _like(
     array = like(model, dtype_argument(name, dtype, model.dtype))
     if value is not None:
         array[...] = _element(name, value, array.dtype)
-    return finished(name, array, None, requires_grad)
+    return finished(name, frozen(array), None, requires_grad)
 
 
 def empty_like(input: Any, **options: Options) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastnn import _default_dtype, ops
 from fastnn._numpy_views import integer, shape_argument
+from fastnn._runtime.capture import frozen
 from fastnn._runtime.tensor import TensorBase
 from fastnn.errors import ArgumentError, DTypeError, ShapeError
 from fastnn.functions._options import KERNEL, check_place, dtype_argument, finished, target
@@ -74,7 +75,7 @@ def arange(
             numbers *= by
         if first:
             numbers += first
-        return finished("arange", numbers, None, requires_grad)
+        return finished("arange", frozen(numbers), None, requires_grad)
     array = target("arange", (length,), dtype, wanted, out)
     if array.dtype in KERNEL:
         ops.ramp(array, float(first), float(by), out=array)
@@ -82,6 +83,8 @@ def arange(
         array[...] = np.arange(length, dtype=np.int64) * int(by) + int(first)
     else:
         array[...] = np.arange(length, dtype=np.float64) * by + first
+    if out is None and array.dtype not in KERNEL:
+        frozen(array)
     return finished("arange", array, out, requires_grad)
 
 
@@ -120,6 +123,8 @@ def linspace(
         ops.ramp(array, float(first), by, float(last), float(count // 2), count - 1.0, out=array)
     else:
         array[...] = _steps(first, last, count)
+        if out is None:
+            frozen(array)
     return finished("linspace", array, out, requires_grad)
 
 
@@ -133,7 +138,7 @@ def logspace(
     powers = _steps(first, last, array.size)
     with np.errstate(all="ignore"):
         array[...] = np.power(float(base), powers).astype(array.dtype)
-    return finished("logspace", array, out, requires_grad)
+    return finished("logspace", frozen(array) if out is None else array, out, requires_grad)
 
 
 # -- matrices and indices
@@ -150,7 +155,7 @@ def eye(
     array[...] = 0
     diagonal = np.arange(min(shape))
     array[diagonal, diagonal] = 1
-    return finished("eye", array, out, requires_grad)
+    return finished("eye", frozen(array) if out is None else array, out, requires_grad)
 
 
 def _triangle(name: str, row: Any, col: Any, offset: Any, dtype: Any, upper: bool) -> Tensor:

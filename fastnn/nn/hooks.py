@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn._runtime.capture import restructure
 from fastnn._runtime.tensor import is_grad_enabled, recorded
 from fastnn.tensor import Tensor, from_numpy
 
@@ -38,6 +39,7 @@ class HookHandle:
     def remove(self) -> None:
         """Take the hook off; doing so twice is harmless."""
         self._hooks.pop(self.id, None)
+        restructure()
 
     def __enter__(self) -> HookHandle:
         return self
@@ -65,6 +67,7 @@ def add_hook(
     hooks[key] = hook
     if prepend:
         hooks.move_to_end(key, last=False)
+    restructure()
     return HookHandle(hooks, key)
 
 

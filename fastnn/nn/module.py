@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from fastnn._runtime.capture import active, restructure
 from fastnn.nn.conversion import ModuleConversion
 from fastnn.nn.hooks import HookHandle, ModuleHooks, call_hooked
 from fastnn.nn.parameter import Buffer, Parameter
@@ -57,6 +58,9 @@ class Module(ModuleHooks, ModuleState, ModuleConversion):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run forward, between the hooks."""
+        recorder = active()
+        if recorder is not None:
+            recorder.entered(self)
         if self._hooked:
             return call_hooked(self, args, kwargs)
         return self.forward(*args, **kwargs)
@@ -74,6 +78,7 @@ class Module(ModuleHooks, ModuleState, ModuleConversion):
                 self.register_buffer(name, value, value.persistent)
             elif holder is None:
                 object.__setattr__(self, name, value)
+                restructure()
             elif value is None or (holder is own["_buffers"] and isinstance(value, Tensor)):
                 holder[name] = value
                 if isinstance(value, Buffer):
@@ -110,6 +115,7 @@ class Module(ModuleHooks, ModuleState, ModuleConversion):
         holder = self._holder(name)
         if holder is None:
             object.__delattr__(self, name)
+            restructure()
         else:
             del holder[name]
             self._non_persistent_buffers_set.discard(name)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from fastnn._runtime.capture import restructure
+from fastnn._runtime.tensor import TensorBase
+
 if TYPE_CHECKING:
     from fastnn.nn.module import Module
 
@@ -29,11 +32,19 @@ class Registry(MutableMapping[str, Any]):
 
     def __setitem__(self, name: str, value: Any) -> None:
         self.names[name] = None
+        self._leave(self.owner.__dict__.get(name))
         self.owner.__dict__[name] = value
 
     def __delitem__(self, name: str) -> None:
         del self.names[name]
-        del self.owner.__dict__[name]
+        self._leave(self.owner.__dict__.pop(name))
+
+    @staticmethod
+    def _leave(value: Any) -> None:
+        """Let compiled calls know that a member has lost its place."""
+        restructure()
+        if isinstance(value, TensorBase):
+            value._retire()
 
     def __iter__(self) -> Iterator[str]:
         return iter(tuple(self.names))

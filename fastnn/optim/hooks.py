@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, Self
 
+from fastnn._runtime.capture import active
+
 Hooks = OrderedDict[int, Callable[..., Any]]
 
 _every_pre: Hooks = OrderedDict()
@@ -71,6 +73,9 @@ class Hooked:
         if step is not None:
             cls.step = hooked(step)  # type: ignore[attr-defined]
 
+    def _has_step_hooks(self) -> bool:
+        return bool(self._step_pre_hooks or self._step_post_hooks or _every_pre or _every_post)
+
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
         """Call ``hook(optimizer, args, kwargs)`` before each step; it may return other (args, kwargs)."""
         return HookHandle(self._step_pre_hooks, hook)
@@ -102,8 +107,11 @@ def hooked(step: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(step)
     def with_hooks(self: Hooked, *args: Any, **kwargs: Any) -> Any:
         self._opt_called = True
-        if self._in_step or not (self._step_pre_hooks or self._step_post_hooks or _every_pre or _every_post):
+        if self._in_step or not self._has_step_hooks():
             return step(self, *args, **kwargs)
+        recorder = active()
+        if recorder is not None:
+            recorder.refuse("the hooks around an optimizer's step would not be called by a replay")
         self._in_step = True
         try:
             for hook in _all(_every_pre, self._step_pre_hooks):

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
+from fastnn._runtime.capture import active
 from fastnn._runtime.segments import gather
 from fastnn._runtime.tensor import TensorBase, set_grad_enabled_now
 from fastnn.ops.prefetch import prefetch_training
@@ -158,7 +159,10 @@ class Optimizer(Hooked):
             (batch, self._numbers(group, batch.fresh, *batch.scalars))
             for batch in gather(params, self.state, self._scalars, states, begin)
         ]
+        recorder = active()
         for batch, (flags, cells, scalars) in batches:
+            if recorder is not None:
+                recorder.updating(self, group, batch, static)
             rule(batch.arrays, flags, cells, dtype=batch.dtype, **static)
             batch.finish(*scalars)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastnn import ops
 from fastnn._numpy_views import integer
+from fastnn._runtime.capture import computed, reading
 from fastnn._runtime.tensor import TensorBase, is_grad_enabled
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.tensor import Tensor, as_tensor, from_numpy
@@ -79,10 +80,16 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
 
     `num_classes` : -1 for one more than the largest class. IndexError for a class that is not below it.
     """
+    count = integer("one_hot: num_classes", num_classes)
     classes = _tensor(tensor).array
+    if count == -1:
+        reading("one_hot without num_classes")
+    return from_numpy(computed(lambda array: _one_hot(array, count), classes))
+
+
+def _one_hot(classes: np.ndarray, count: int) -> np.ndarray:
     if classes.dtype.kind not in "iu":
         raise DTypeError(f"one_hot: tensor must hold integers, got dtype {classes.dtype}")
-    count = integer("one_hot: num_classes", num_classes)
     if count < -1 or (count == 0 and classes.size == 0) or (count == -1 and classes.size == 0):
         raise ValueError(f"one_hot: num_classes must be positive, or -1 where there are classes, got {count}")
     count = int(classes.max()) + 1 if count == -1 else count
@@ -91,7 +98,7 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
         raise IndexError(f"one_hot: tensor must hold classes from 0 to {count - 1}, got {classes.reshape(-1)[bad]}")
     made = np.zeros((*classes.shape, count), np.int64)
     np.put_along_axis(made, classes[..., None].astype(np.int64), 1, -1)
-    return from_numpy(made)
+    return made
 
 
 def embedding(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._runtime.capture import active, reading
 from fastnn._runtime.tensor import TensorBase
 from fastnn.errors import GraphError
 from fastnn.ops.gradient import clip_all, factor_for, scale_all, total_norm
@@ -36,10 +37,15 @@ def _measured(tensors: list[Tensor], norm_type: Any, limit: float | None = None)
     dtype = np.result_type(*(t.dtype for t in tensors))
     if dtype.kind != "f":
         raise TypeError(f"a norm is taken of floating-point Tensors, got dtype {dtype}")
-    return from_numpy(np.array(total_norm([t.array for t in tensors], order, limit), dtype))
+    norm = np.array(total_norm([t.array for t in tensors], order, limit), dtype)
+    recorder = active()
+    if recorder is not None:
+        recorder.norm_is(norm)
+    return from_numpy(norm)
 
 
 def _refuse_nonfinite(norm: Tensor, norm_type: Any) -> None:
+    reading("error_if_nonfinite")
     if not np.isfinite(norm.array):
         raise GraphError(
             f"the norm of order {norm_type} of all gradients is {norm.item()}, so they cannot be clipped; "

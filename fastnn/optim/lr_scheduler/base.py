@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import functools
 import types
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from fastnn._runtime.capture import active, listen, restore
 from fastnn._runtime.tensor import TensorBase
 from fastnn.optim.optimizer import Group, Optimizer
 
 Rate = Any  # a number or a Tensor of one
+
+
+def _heard(step: Callable[..., None]) -> Callable[..., None]:
+    """A schedule's `step`, of which who records this thread's calls is told; replays call it again."""
+
+    @functools.wraps(step)
+    def heard(self: LRScheduler, *args: Any, **kwargs: Any) -> None:
+        recorder = active()
+        if recorder is None:
+            return step(self, *args, **kwargs)
+        if args or kwargs:
+            recorder.refuse("a schedule's step() with arguments cannot be replayed")
+        recorder.scheduled(self)
+        token = listen(None)  # the steps of other schedules within this one are its own business
+        try:
+            return step(self, *args, **kwargs)
+        finally:
+            restore(token)
+
+    return heard
 
 
 class LRScheduler:
@@ -30,6 +52,10 @@ class LRScheduler:
 
     _get_lr_called_within_step = False
     _is_initial = False
+
+    def __init_subclass__(cls) -> None:
+        if "step" in cls.__dict__:
+            cls.step = _heard(cls.step)  # type: ignore[method-assign]
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         check_optimizer(optimizer)
@@ -65,6 +91,7 @@ class LRScheduler:
         """The rates of step `last_epoch`, whatever the present ones."""
         return self.get_lr()
 
+    @_heard
     def step(self, epoch: int | None = None) -> None:
         """Set the rates of the next step (or, as torch deprecates, of `epoch`)."""
         if self._step_count == 1 and not self.optimizer._opt_called:

@@ -78,7 +78,7 @@ class SequentialLR(_Combined):
         elif hasattr(of, "last_epoch"):
             of.last_epoch -= 1
 
-    def step(self) -> None:  # type: ignore[override]
+    def step(self) -> None:
         """Set the rates of the next step."""
         self.last_epoch += 1
         index = bisect_right(self._milestones, self.last_epoch)
@@ -98,7 +98,7 @@ class ChainedScheduler(_Combined):
         self._schedulers = schedulers
         self._last_lr = rates(self.optimizer)
 
-    def step(self) -> None:  # type: ignore[override]
+    def step(self) -> None:
         """Set the rates of the next step."""
         for scheduler in self._schedulers:
             scheduler.step()

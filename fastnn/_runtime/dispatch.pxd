@@ -1,0 +1,1 @@
+cdef int backend_now() noexcept

@@ -1,0 +1,521 @@
+# distutils: language = c++
+"""A recorded call, ready to be repeated.
+
+(a) A plan holds the phases of a call with their arguments filled in: addresses in its arena and of arrays that existed
+    before the call stay from replay to replay. What may lie elsewhere each time has a slot: the call's own arrays, the
+    results, and gradients. A replay writes the addresses of slots that have moved, and hands the phases to the team.
+(b) Before that it looks whether what it was recorded with still holds: the tensors' arrays, which of them want
+    gradients, the modules' modes and members, the optimizers' groups and state. If not, nothing is done.
+(c) Hyper-parameters and the numbers of random draws are cells. They are read anew from optimizers and generators.
+(d) Where Python has to act (a check that may raise, a function without kernel), the phases are cut into stretches.
+(e) A `Replayer` finds the plan of a call by its arguments' signature, as ops find their recipes.
+"""
+
+cimport numpy as cnp
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.ref cimport Py_INCREF, PyObject
+from libc.stdint cimport int64_t
+from libcpp.vector cimport vector
+
+from fastnn._runtime._fastnn_team cimport Kernel, Phase, run as run_phases
+from fastnn._runtime.call cimport MAX_INPUTS, Signature
+from fastnn._runtime.capture cimport recorder, structure
+from fastnn._runtime.dispatch cimport backend_now
+from fastnn._runtime.layout cimport Extent, extent
+from fastnn._runtime.memory cimport Block, allocate
+from fastnn._runtime.tensor cimport TensorBase, catch_up, grad_enabled, wrap
+
+from threading import Lock
+
+cnp.import_array()
+
+cdef extern from "numpy/arrayobject.h":
+    int PyArray_SetBaseObject(cnp.ndarray arr, object obj) except -1
+    object PyArray_NewFromDescr(
+        type subtype, cnp.dtype descr, int nd, const cnp.npy_intp* dims, const cnp.npy_intp* strides, void* data,
+        int flags, PyObject* obj
+    )
+    PyObject* PyArray_BASE(cnp.ndarray arr)
+
+cdef extern from "Python.h":
+    Py_ssize_t references "Py_REFCNT"(PyObject* o)
+
+cdef enum:
+    # Work (in estimated nanoseconds) from which giving up the interpreter's lock pays.
+    RELEASE_GIL_FROM = 5000
+
+cdef struct Patch:
+    # where in a plan's arguments or tables the address of a slot (and an offset) goes
+    int64_t* where
+    int64_t offset
+
+cdef struct Stretch:
+    # phases that run in one go, and the status that the last of them leaves, if it is a check
+    int begin
+    int end
+    int64_t* status
+
+
+cdef int64_t ticks = 0   # counts replays, so that the plan that was used longest ago is known
+
+STALE = "stale"     # a replay did nothing, because what the plan was recorded with holds no longer
+BUSY = "busy"       # a replay did nothing, because another thread runs this plan
+
+
+cdef class View:
+    """An array of a plan: a shape, strides in bytes and a dtype at a place.
+
+    Parameters
+    ----------
+    slot, place : the slot and the offset in bytes from its address; or -1 and an address.
+    keep : what holds the memory at a fixed address.
+    """
+
+    cdef readonly int slot
+    cdef readonly int64_t place
+    cdef readonly object keep
+    cdef readonly cnp.dtype dtype
+    cdef vector[cnp.npy_intp] extents
+    cdef vector[cnp.npy_intp] steps
+
+    def __init__(self, int slot, int64_t place, shape, strides, dtype, keep=None):
+        self.slot = slot
+        self.place = place
+        self.dtype = cnp.dtype(dtype)
+        self.keep = keep
+        for extent, step in zip(shape, strides):
+            self.extents.push_back(extent)
+            self.steps.push_back(step)
+
+    @property
+    def shape(self):
+        """Extents."""
+        return tuple(self.extents)
+
+    cdef cnp.ndarray over(self, char* base, object holder):
+        """The array, given the slot's address and what holds that memory."""
+        cdef char* data = <char*>self.place if self.slot < 0 else base + self.place
+        Py_INCREF(self.dtype)
+        cdef cnp.ndarray array = PyArray_NewFromDescr(
+            cnp.ndarray, self.dtype, <int>self.extents.size(), self.extents.data(), self.steps.data(), data,
+            cnp.NPY_ARRAY_WRITEABLE, NULL
+        )
+        holder = self.keep if self.slot < 0 else holder
+        Py_INCREF(holder)
+        PyArray_SetBaseObject(array, holder)
+        return array
+
+
+cdef class Plan:
+    """The phases of a call, and what surrounds them.
+
+    Slots come in this order: the call's arrays, results, gradients that the call leaves, gradients that it finds.
+
+    Parameters
+    ----------
+    phases : of each the kernel's address, its arguments, the number of chunks, the estimated work. An argument is a
+        number, ``("slot", slot, offset)``, or ``("cell", index)``.
+    tables : arrays of int64 that phases refer to by address, each with its patches ``(index, slot, offset)``.
+    cells : the cells' first values.
+    stretches : of each the end among the phases, the address of a check's status or 0, and what to call then:
+        ``action(status, arrays)`` after a check that failed, ``action(arrays)`` otherwise, with the arrays of its
+        `views`; None for nothing.
+    counts : numbers of slots of each kind.
+    externals : tensors that the phases refer to, which must stay as they are.
+    entries : tensors whose gradient must be there (with its slot) or not (None) when the call begins.
+    updates : objects with ``prepare()`` (the cells, or None where the plan holds no longer), ``finish()`` and `first`,
+        the place of the first cell.
+    draws : generators with the places of the cells that a draw of theirs fills.
+    after : functions to call at the end.
+    touched : tensors that the call writes.
+    grads : for each gradient that the call leaves, the tensor, a `View`, and the size of its memory.
+    dropped : tensors whose gradient the call takes away.
+    results : for each result a `View`.
+    result_bytes : sizes of the memory of the result slots.
+    guard : function that tells whether modules are as they were.
+    keep : whatever must live as long as the plan.
+    report : what `step.plan` shows.
+    arena_bytes : memory that the plan holds.
+
+    Attributes
+    ----------
+    form : for whoever keeps the plan: what to make of the results. None for a single Tensor as it is.
+    used : when it was replayed last, in replays of any plan.
+    """
+
+    cdef public object form
+    cdef readonly int64_t used
+    cdef readonly object report
+    cdef readonly object guard
+    cdef readonly int64_t arena_bytes
+    cdef object lock
+    cdef list keep
+    cdef list actions
+    cdef list externals
+    cdef list external_arrays
+    cdef list wants
+    cdef list changes
+    cdef list entries
+    cdef list updates
+    cdef list draws
+    cdef list after
+    cdef list touched
+    cdef list grads
+    cdef list dropped
+    cdef list grad_owners
+    cdef list results
+    cdef vector[Phase] phases
+    cdef vector[int64_t] args
+    cdef vector[double] cells
+    cdef vector[vector[Patch]] patches
+    cdef vector[char*] bases
+    cdef vector[Stretch] stretches
+    cdef vector[int64_t] result_bytes
+    cdef int n_args
+    cdef int first_result
+    cdef int first_grad
+    cdef int first_entry
+    cdef int64_t work
+    cdef int64_t structure
+
+    def __init__(self, phases, tables, cells, stretches, counts, externals, entries, updates, draws, after, touched,
+                 grads, dropped, results, result_bytes, guard, keep, report, int64_t arena_bytes):
+        cdef Phase phase
+        cdef Patch patch
+        cdef Stretch stretch
+        cdef size_t n_args = 0, at = 0
+        cdef TensorBase tensor
+        cdef cnp.ndarray table
+        self.lock = Lock()
+        self.n_args, n_results, n_grads, n_entries = counts
+        self.first_result = self.n_args
+        self.first_grad = self.first_result + n_results
+        self.first_entry = self.first_grad + n_grads
+        self.bases.resize(self.first_entry + n_entries, NULL)
+        self.patches.resize(self.bases.size())
+        self.cells = cells
+        for _, arguments, _, _ in phases:
+            n_args += len(arguments)
+        self.args.resize(n_args)
+        for kernel, arguments, chunks, work in phases:
+            phase.kernel = <Kernel><size_t>kernel
+            phase.args = self.args.data() + at
+            phase.chunks = chunks
+            phase.work = work
+            phase.tag = <int64_t>self.phases.size()
+            self.phases.push_back(phase)
+            self.work += work
+            for value in arguments:
+                if not isinstance(value, tuple):
+                    self.args[at] = value
+                elif value[0] == "cell":
+                    self.args[at] = <int64_t>&self.cells[<size_t>value[1]]
+                else:
+                    patch.where = &self.args[at]
+                    patch.offset = value[2]
+                    self.patches[<size_t>value[1]].push_back(patch)
+                at += 1
+        for table, places in tables:
+            for index, slot, offset in places:
+                patch.where = <int64_t*>cnp.PyArray_DATA(table) + <int64_t>index
+                patch.offset = offset
+                self.patches[<size_t>slot].push_back(patch)
+        self.actions = []
+        stretch.begin = 0
+        for end, status, action, views in stretches:
+            stretch.end = end
+            stretch.status = <int64_t*><size_t>status
+            self.stretches.push_back(stretch)
+            self.actions.append(None if action is None else (action, list(views)))
+            stretch.begin = end
+        self.externals = list(externals)
+        self.external_arrays, self.wants, self.changes = [], [], []
+        for tensor in self.externals:
+            self.external_arrays.append(tensor.array)
+            self.wants.append(tensor._requires_grad)
+            self.changes.append(tensor._changes)
+        self.entries = list(entries)
+        self.updates, self.draws, self.after, self.touched = list(updates), list(draws), list(after), list(touched)
+        self.grads, self.dropped = list(grads), list(dropped)
+        self.grad_owners = [None] * len(self.grads)
+        self.results = list(results)
+        for nbytes in result_bytes:
+            self.result_bytes.push_back(nbytes)
+        self.guard, self.keep, self.report, self.arena_bytes = guard, [keep, tables], report, arena_bytes
+        self.structure = structure()
+        self.form = None
+        self.note_use()
+
+    cdef void note_use(self) noexcept:
+        global ticks
+        ticks += 1
+        self.used = ticks
+
+    cdef bint holds(self) except -1:
+        """Whether all is as it was when the plan was recorded."""
+        cdef TensorBase tensor
+        cdef Py_ssize_t i
+        for i in range(PyList_GET_SIZE(self.externals)):
+            tensor = <TensorBase>PyList_GET_ITEM(self.externals, i)
+            if tensor.array is not <object>PyList_GET_ITEM(self.external_arrays, i):
+                return False
+            if tensor._requires_grad != (<object>PyList_GET_ITEM(self.wants, i) is True):
+                return False
+            if tensor._changes != <int64_t><object>PyList_GET_ITEM(self.changes, i):
+                return False
+        for owner, view in self.entries:
+            tensor = <TensorBase>owner
+            if (tensor._grad is None) != (view is None):
+                return False
+            if view is not None and not lies_so(tensor._grad.array, <View>view):
+                return False
+        if self.structure != structure():
+            if not self.guard():
+                return False
+            self.structure = structure()
+        return True
+
+    def replay(self, list arrays):
+        """Repeat the call on `arrays`, which must be laid out as those it was recorded with.
+
+        Returns the results, or STALE or BUSY where nothing was done.
+        """
+        cdef list blocks, made
+        cdef View view
+        if not self.lock.acquire(False):
+            return BUSY
+        try:
+            if not self.holds():
+                return STALE
+            for update in self.updates:
+                cells = update.prepare()
+                if cells is None:
+                    return STALE
+                self.fill(update.first, cells)
+            for generator, places in self.draws:
+                cells = generator.cells()
+                for place in places:
+                    self.fill(place, cells)
+            self.note_use()
+            blocks = []
+            self.perform(arrays, blocks)
+            for update in self.updates:
+                update.finish()
+            for function in self.after:
+                function()
+            for tensor in self.touched:
+                (<TensorBase>tensor).touch()
+            self.leave_gradients()
+            made = []
+            for item in self.results:
+                view = <View>item
+                if view.slot < 0:
+                    made.append(wrap(view.over(NULL, None)))
+                elif view.slot < self.n_args:
+                    made.append(wrap(view.over(self.bases[view.slot], arrays[view.slot])))
+                elif view.slot < self.first_grad:
+                    made.append(wrap(view.over(self.bases[view.slot], blocks[view.slot - self.first_result])))
+                else:
+                    holder = <object>PyArray_BASE((<TensorBase>self.grad_owners[view.slot - self.first_grad]).array)
+                    made.append(wrap(view.over(self.bases[view.slot], holder)))
+            return made
+        finally:
+            self.lock.release()
+
+    def fill(self, Py_ssize_t first, tuple values):
+        """Write cells."""
+        cdef Py_ssize_t i
+        for i in range(len(values)):
+            self.cells[first + i] = values[i]
+
+    cdef int perform(self, list arrays, list blocks) except -1:
+        """Give every slot its address, then run the phases."""
+        cdef Stretch* stretch
+        cdef Block block
+        cdef TensorBase tensor
+        cdef size_t i
+        for i in range(<size_t>self.n_args):
+            self.move(i, <char*>cnp.PyArray_DATA(<cnp.ndarray>arrays[i]))
+        for i in range(self.result_bytes.size()):
+            block = allocate(self.result_bytes[i])
+            blocks.append(block)
+            self.move(self.first_result + i, <char*>block.piece.address)
+        for i in range(<size_t>(self.first_entry - self.first_grad)):
+            self.move(self.first_grad + i, <char*>cnp.PyArray_DATA(self.own_gradient(i)))
+        for owner, view in self.entries:
+            if view is not None:
+                tensor = <TensorBase>owner
+                self.move((<View>view).slot, <char*>cnp.PyArray_DATA(tensor._grad.array))
+        for i in range(self.stretches.size()):
+            stretch = &self.stretches[i]
+            if stretch.end > stretch.begin:
+                if self.work > RELEASE_GIL_FROM:
+                    with nogil:
+                        run_phases(&self.phases[stretch.begin], stretch.end - stretch.begin)
+                else:
+                    run_phases(&self.phases[stretch.begin], stretch.end - stretch.begin)
+            if stretch.status != NULL:
+                if stretch.status[0] != 0:
+                    action, views = self.actions[i]
+                    raise action(stretch.status[0], self.seen(views, arrays, blocks))
+            elif self.actions[i] is not None:
+                action, views = self.actions[i]
+                action(self.seen(views, arrays, blocks))
+            elif i + 1 < self.stretches.size():
+                PyErr_CheckSignals()
+        return 0
+
+    cdef void move(self, size_t slot, char* base) noexcept:
+        """Let a slot lie at an address."""
+        cdef size_t i
+        cdef vector[Patch]* patches
+        if self.bases[slot] == base:
+            return
+        self.bases[slot] = base
+        patches = &self.patches[slot]
+        for i in range(patches.size()):
+            patches.at(i).where[0] = <int64_t>base + patches.at(i).offset
+
+    cdef list seen(self, list views, list arrays, list blocks):
+        """Arrays of views, while the plan runs."""
+        cdef list found = []
+        cdef View view
+        for item in views:
+            if item is None:
+                found.append(None)
+                continue
+            view = <View>item
+            if view.slot < 0:
+                found.append(view.over(NULL, None))
+            else:
+                found.append(view.over(self.bases[view.slot], self))
+        return found
+
+    cdef cnp.ndarray own_gradient(self, Py_ssize_t i):
+        """Memory for a gradient that the call leaves: the last one's, unless somebody has kept that."""
+        cdef TensorBase kept = <TensorBase>self.grad_owners[i], tensor
+        cdef View view
+        tensor, view, nbytes = self.grads[i]
+        # held by the list, by `kept` here, and by the tensor whose gradient it is
+        if kept is not None and references(<PyObject*>kept) == 2 + (tensor._grad is kept):
+            if references(<PyObject*>kept.array) == 1 and references(PyArray_BASE(kept.array)) == 1:
+                return kept.array
+        cdef Block block = allocate(nbytes)
+        kept = wrap(view.over(<char*>block.piece.address, block))
+        self.grad_owners[i] = kept
+        return kept.array
+
+    cdef leave_gradients(self):
+        """Let tensors have the gradients that the call computed, or none."""
+        cdef TensorBase tensor
+        cdef Py_ssize_t i
+        for i in range(len(self.grads)):
+            tensor = <TensorBase>self.grads[i][0]
+            tensor._grad = <TensorBase>self.grad_owners[i]
+        for i in range(len(self.dropped)):
+            tensor = <TensorBase>self.dropped[i]
+            tensor._grad = None
+
+
+cdef class Replayer:
+    """What a compiled function's calls go through: those whose plan is known are replayed here.
+
+    A subclass provides `_miss`, which is called where there is none, with the arguments.
+    """
+
+    cdef public Plan plan
+    cdef dict plans
+    cdef Plan recent
+    cdef bytes recent_key
+
+    def __cinit__(self, *args, **kwargs):
+        self.plans = {}
+
+    def __call__(self, *args, **kwargs):
+        cdef Signature signature
+        cdef list arrays = []
+        cdef Plan plan = None
+        cdef bytes key
+        if recorder() == NULL and not kwargs and self.sign(args, arrays, &signature):
+            key = self.recent_key
+            if key is not None and signature.equals(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)):
+                plan = self.recent
+            else:
+                key = PyBytes_FromStringAndSize(<const char*>signature.words, signature.bytes_used())
+                plan = self.plans.get(key)
+                if plan is not None:
+                    self.recent, self.recent_key = plan, key
+            if plan is not None:
+                found = plan.replay(arrays)
+                if found is not STALE and found is not BUSY:
+                    self.plan = plan
+                    return found[0] if plan.form is None else self._shape(plan.form, found)
+        return self._miss(args, kwargs)
+
+    cdef bint sign(self, tuple args, list arrays, Signature* signature) except -1:
+        """Write down the signature of arguments that are arrays and tensors; False where they are not that simple."""
+        cdef cnp.ndarray array
+        cdef Extent[MAX_INPUTS] extents
+        cdef TensorBase tensor
+        cdef Py_ssize_t i, k
+        if len(args) > MAX_INPUTS:
+            return False
+        signature.add_word(backend_now() << 1 | grad_enabled())
+        for i in range(len(args)):
+            value = args[i]
+            if isinstance(value, TensorBase):
+                tensor = <TensorBase>value
+                catch_up(tensor)
+                array = tensor.array
+                signature.add_word(-3 - tensor._requires_grad)
+            elif type(value) is cnp.ndarray:
+                array = <cnp.ndarray>value
+            else:
+                return False
+            if not signature.add(array):
+                return False
+            arrays.append(array)
+            extents[i] = extent(array)
+            for k in range(i):
+                if extents[i].low < extents[k].high and extents[k].low < extents[i].high:
+                    signature.add_word(-16 - k)
+                    signature.add_word(<char*>cnp.PyArray_DATA(array) - <char*>cnp.PyArray_DATA(<cnp.ndarray>arrays[k]))
+        return True
+
+    def _remember(self, tuple args, Plan plan):
+        """Let calls with arguments like these find a plan here, if they are simple enough."""
+        cdef Signature signature
+        if self.sign(args, [], &signature):
+            self.plans[PyBytes_FromStringAndSize(<const char*>signature.words, signature.bytes_used())] = plan
+
+    def _forget(self):
+        """Let no call find a plan here."""
+        self.plans = {}
+        self.recent = None
+        self.recent_key = None
+
+    def _miss(self, args, kwargs):
+        raise NotImplementedError
+
+    def _shape(self, form, results):
+        raise NotImplementedError
+
+
+def fixed(View view):
+    """The array of a view at a fixed address."""
+    if view.slot >= 0:
+        raise ValueError("the view has a slot, not an address")
+    return view.over(NULL, None)
+
+
+cdef bint lies_so(cnp.ndarray array, View view):
+    """Whether an array has a view's shape, strides and dtype."""
+    cdef int axis
+    if cnp.PyArray_NDIM(array) != <int>view.extents.size() or array.dtype != view.dtype:
+        return False
+    for axis in range(cnp.PyArray_NDIM(array)):
+        if cnp.PyArray_DIM(array, axis) != view.extents[axis] or cnp.PyArray_STRIDE(array, axis) != view.steps[axis]:
+            return False
+    return True

@@ -1,0 +1,548 @@
+"""From a recording to a plan: where every buffer lies, what may move from call to call, what surrounds the phases."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastnn._kernels import jit
+from fastnn._runtime.capture import holder
+from fastnn._runtime.memory import empty
+from fastnn._runtime.plan import Plan, View, fixed
+from fastnn.compilation.arena import Life, pack, rounded
+from fastnn.compilation.recording import (
+    Array,
+    Call,
+    Copy,
+    Norm,
+    Recording,
+    Run,
+    Source,
+    Update,
+    address_of,
+    extent_of,
+    place_of,
+)
+from fastnn.compilation.report import Report, Row
+from fastnn.ops.lowering import Cell, Operand, Routine
+from fastnn.ops.lowering import Phase as LoweredPhase
+
+# Work, in estimated nanoseconds, after which a replay looks for signals.
+POLL = 20_000_000
+
+
+@dataclass
+class Buffer:
+    """A stretch of memory of a call.
+
+    Attributes
+    ----------
+    low, nbytes : where it lay while the call was recorded.
+    origin : what a slot's address stands for there: the first element, where strides may be negative.
+    kind : "argument", "made" in the call, "constant", or a gradient that was "found".
+    slot : where it may lie elsewhere in each call; -1 otherwise.
+    address : where it lies in the plan, if it has no slot.
+    first, last : the steps that need it.
+    """
+
+    low: int
+    nbytes: int
+    kind: str
+    slot: int = -1
+    address: int = 0
+    first: int = 1 << 60
+    last: int = -1
+    content: Array | None = None
+    origin: int = 0
+
+    def __post_init__(self) -> None:
+        self.origin = self.origin or self.low
+
+    @property
+    def high(self) -> int:
+        """The first address past it."""
+        return self.low + self.nbytes
+
+
+@dataclass(frozen=True)
+class Place:
+    """An address of a recording: in a buffer, or (None) in memory that was there before the call and stays there."""
+
+    buffer: Buffer | None
+    offset: int
+
+
+class PreparedUpdate:
+    """Reads an optimizer's hyper-parameters before a replay, and counts its step afterwards."""
+
+    def __init__(self, source: Source, flags: tuple[int, ...], first: int) -> None:
+        self.source, self.flags, self.first = source, flags, first
+        self.params = source.group["params"]
+        self.count = len(self.params)
+        optimizer = source.optimizer
+        self.states = optimizer.rule.columns_for(source.static)[2:]
+        self.scalars = optimizer._scalars
+        self.after: tuple[float, ...] = ()
+
+    def prepare(self) -> tuple[float, ...] | None:
+        """The cells of the next step; None where the recorded one does not serve."""
+        source = self.source
+        optimizer, group = source.optimizer, source.group
+        if group["params"] is not self.params or len(self.params) != self.count or optimizer._has_step_hooks():
+            return None
+        if not any(own is group for own in optimizer.param_groups) or optimizer._static(group) != source.static:
+            return None
+        scalars = source.batch.reread(optimizer.state, self.scalars, self.states)
+        if scalars is None:
+            return None
+        flags, cells, self.after = optimizer._numbers(group, False, *scalars)
+        return cells if flags == self.flags else None
+
+    def finish(self) -> None:
+        """Write the count of steps, and say that the parameters were changed."""
+        self.source.batch.finish(*self.after)
+
+
+class Builder:
+    """Turns a recording into a plan.
+
+    Parameters
+    ----------
+    recording : of a call that went well.
+    results : the arrays that the call returned.
+    guard : function that tells whether modules are as they were.
+    """
+
+    def __init__(self, recording: Recording, results: Sequence[Array], guard: Callable[[], bool]) -> None:
+        self.recording, self.results, self.guard = recording, list(results), guard
+        self.steps = recording.steps
+        self.buffers: list[Buffer] = []
+        self.keep: list[Any] = []
+        self.cells: list[float] = []
+        self.draws: list[tuple[Any, list[int]]] = [(generator, []) for generator, _ in recording.draws]
+        self.phases: list[tuple[int, list[Any], int, int]] = []
+        self.tables: list[tuple[Array, list[tuple[int, int, int]]]] = []
+        self.stretches: list[tuple[int, int, Any, list[Any]]] = []
+        self.updates: list[PreparedUpdate] = []
+        self.rows: list[Row] = []
+        self._unpolled = 0
+
+    def build(self) -> Plan:
+        """The plan."""
+        self._find_buffers()
+        self._find_lives()
+        entries = self._entries()
+        grads, dropped = self._gradients()
+        results, result_bytes = self._results(grads)
+        n_args, n_grads = len(self.recording.arguments), len(grads)
+        first_grad = n_args + len(result_bytes)
+        first_entry = first_grad + n_grads
+        for i, (_, buffer) in enumerate(grads):
+            buffer.slot = first_grad + i
+        found = [buffer for buffer in self.buffers if buffer.kind == "found"]
+        for i, buffer in enumerate(found):
+            buffer.slot = first_entry + i
+        arena_bytes = self._allocate()
+        for i, step in enumerate(self.steps):
+            self._lower(i, step)
+        if len(self.phases) > (self.stretches[-1][0] if self.stretches else 0) or not self.stretches:
+            self._cut(0, None, [])
+        externals, touched = self._tensors()
+        plan = Plan(
+            phases=self.phases,
+            tables=self.tables,
+            cells=self.cells,
+            stretches=self.stretches,
+            counts=(n_args, len(result_bytes), n_grads, len(found)),
+            externals=externals,
+            entries=[(t, None if before is None else self._view(before.array)) for t, before in entries],
+            updates=self.updates,
+            draws=self.draws,
+            after=[schedule.step for schedule in self.recording.schedules],
+            touched=touched,
+            grads=[(tensor, self._view(tensor.grad.array), buffer.nbytes) for tensor, buffer in grads],
+            dropped=dropped,
+            results=[self._view(array) for array in results],
+            result_bytes=result_bytes,
+            guard=self.guard,
+            keep=(self.keep, self._outside_arrays()),
+            report=Report(self.rows, arena_bytes, sum(result_bytes) + sum(b.nbytes for _, b in grads)),
+            arena_bytes=arena_bytes,
+        )
+        self._forget_gradients()
+        return plan
+
+    # -- buffers
+
+    def _find_buffers(self) -> None:
+        recording = self.recording
+        found = [Buffer(address, nbytes, "made") for address, (nbytes, _) in recording.blocks.items()]
+        for array in recording.computed.values():
+            low, high = extent_of(array)
+            if low not in recording.blocks:
+                found.append(Buffer(low, max(1, high - low), "made"))
+        by_low = {buffer.low: buffer for buffer in found}
+        for array, content in recording.constants:
+            buffer = by_low[address_of(holder(array))]
+            buffer.kind, buffer.content = "constant", content
+        for slot, array in enumerate(recording.arguments):
+            low, high = extent_of(array)
+            if high > low and low not in by_low:
+                buffer = Buffer(low, high - low, "argument", slot, origin=address_of(array))
+                by_low[low] = buffer
+                found.append(buffer)
+        for _, before, counts in recording.gradients.values():
+            if counts and before is not None:
+                low, high = extent_of(before.array)
+                if high > low and low not in by_low:
+                    by_low[low] = Buffer(low, high - low, "found", origin=address_of(before.array))
+                    found.append(by_low[low])
+        self.buffers = sorted(found, key=lambda b: b.low)
+        self._lows = [buffer.low for buffer in self.buffers]
+
+    def place(self, address: int) -> Place:
+        """Where an address of the recording is."""
+        at = bisect.bisect_right(self._lows, address) - 1
+        # arguments may overlap one another: the nearest one that still holds the address
+        while at >= 0:
+            buffer = self.buffers[at]
+            if address < buffer.high:
+                return Place(buffer, address - buffer.origin)
+            if buffer.kind != "argument":
+                break
+            at -= 1
+        return Place(None, address)
+
+    def _need(self, step: int, address: int) -> None:
+        buffer = self.place(address).buffer
+        if buffer is not None:
+            buffer.first, buffer.last = min(buffer.first, step), max(buffer.last, step)
+
+    def _find_lives(self) -> None:
+        for i, step in enumerate(self.steps):
+            for address in _addresses(step):
+                self._need(i, address)
+
+    def _entries(self) -> list[tuple[Any, Any]]:
+        return [(t, before) for t, before, counts in self.recording.gradients.values() if counts]
+
+    def _gradients(self) -> tuple[list[tuple[Any, Buffer]], list[Any]]:
+        """The gradients that the call leaves in memory of its own, and the tensors that have none any more."""
+        left, dropped = [], []
+        taken: set[int] = set()
+        given = {address_of(array) for array in self.recording.arguments}
+        for tensor, before, counts in self.recording.gradients.values():
+            now = tensor.grad
+            if not self._is_outside(tensor):
+                if now is not None and address_of(tensor.array) in given:
+                    self.recording.refuse("a gradient of one of the call's arguments was left in its `grad`")
+                continue
+            if now is None:
+                if not counts or before is not None:
+                    dropped.append(tensor)
+                continue
+            if now is before:
+                continue
+            buffer = self.place(address_of(now.array)).buffer
+            if buffer is None or buffer.kind != "made" or id(buffer) in taken:
+                self.recording.refuse("a gradient was left that shares its memory with something else")
+                continue
+            taken.add(id(buffer))
+            left.append((tensor, buffer))
+        return left, dropped
+
+    def _results(self, grads: list[tuple[Any, Buffer]]) -> tuple[list[Array], list[int]]:
+        """Give the memory of results slots."""
+        sizes: list[int] = []
+        left = {id(buffer) for _, buffer in grads}
+        for array in self.results:
+            buffer = self.place(address_of(array)).buffer
+            self.recording.check(array)
+            if buffer is None or buffer.kind == "argument" or buffer.slot >= 0 or id(buffer) in left:
+                continue
+            buffer.slot = len(self.recording.arguments) + len(sizes)
+            sizes.append(buffer.nbytes)
+        return self.results, sizes
+
+    def _allocate(self) -> int:
+        """Put what lives within the call into the arena, constants into memory of their own."""
+        lives: list[Life] = []
+        owners: list[Buffer] = []
+        for buffer in self.buffers:
+            if buffer.last < 0 and buffer.kind == "made":
+                buffer.first = buffer.last = 0
+                if buffer.slot < 0:
+                    continue
+            if buffer.kind == "constant" and buffer.slot < 0:
+                assert buffer.content is not None
+                memory = empty((rounded(buffer.nbytes),), np.uint8)
+                self.keep.append(memory)
+                buffer.address = address_of(memory)
+            elif buffer.kind == "made" and buffer.slot < 0:
+                lives.append(Life(buffer.nbytes, buffer.first, buffer.last))
+                owners.append(buffer)
+        temporaries: list[tuple[int, int]] = []
+        for i, step in enumerate(self.steps):
+            if isinstance(step, Run):
+                for storage, where in enumerate(step.places):
+                    if storage >= len(step.inputs) and where is None:
+                        lives.append(Life(step.recipe.lowering.storages[storage].nbytes, i, i))
+                        temporaries.append((i, storage))
+        offsets, size = pack(lives)
+        arena = empty((max(size, 64),), np.uint8)
+        self.keep.append(arena)
+        start = address_of(arena)
+        for buffer, offset in zip(owners, offsets, strict=False):
+            buffer.address = start + offset
+        self._temporaries = {
+            key: start + offset for key, offset in zip(temporaries, offsets[len(owners) :], strict=True)
+        }
+        self._fill_constants()
+        return size
+
+    def _fill_constants(self) -> None:
+        written = {id(self.place(address).buffer) for step in self.steps for address in _written(step)}
+        for array, content in self.recording.constants:
+            place = self.place(address_of(holder(array)))
+            assert place.buffer is not None
+            view = self._view(array)
+            if id(place.buffer) in written or view.slot >= 0:
+                self._cut(0, _filling(content), [view])
+            else:
+                np.copyto(fixed(view), content)
+
+    def _view(self, array: Array) -> View:
+        """What an array of the recording is in the plan."""
+        place = self.place(address_of(array))
+        if place.buffer is None:
+            return View(-1, address_of(array), array.shape, array.strides, array.dtype, array)
+        if place.buffer.slot >= 0:
+            return View(place.buffer.slot, place.offset, array.shape, array.strides, array.dtype)
+        return View(-1, place.buffer.address + place.offset, array.shape, array.strides, array.dtype, self.keep)
+
+    def _operand(self, address: int, offset: int) -> Any:
+        """A phase's argument for an address of the recording and an offset from it."""
+        place = self.place(address)
+        if place.buffer is None:
+            return address + offset
+        if place.buffer.slot >= 0:
+            return ("slot", place.buffer.slot, place.offset + offset)
+        return place.buffer.address + place.offset + offset
+
+    def _is_outside(self, tensor: Any) -> bool:
+        """Whether a tensor's memory was there before the call, and is no argument's."""
+        buffer = self.place(address_of(tensor.array)).buffer
+        return buffer is None or buffer.kind == "found"
+
+    def _tensors(self) -> tuple[list[Any], list[Any]]:
+        """Tensors that were there before the call, and those of them (and of the arguments) that it writes."""
+        updated = {id(p): p for u in self.updates for p in u.source.batch.params}
+        # a gradient that was found is looked up through its tensor; views made in the call follow their base
+        found = {id(before) for _, before, _ in self.recording.gradients.values() if before is not None}
+        externals = {
+            key: t for key, t in self.recording.tensors.items()
+            if key not in found and t.array.size and t.is_leaf and self._is_outside(t)
+        } | updated  # fmt: skip
+        touched = [
+            t for key, t in self.recording.touches.items()
+            if key not in updated and key not in found and self._is_outside(t)
+        ]  # fmt: skip
+        return list(externals.values()), touched
+
+    def _outside_arrays(self) -> list[Array]:
+        """Arrays of others whose addresses stand in the plan."""
+        arrays: list[Any] = []
+        for step in self.steps:
+            if isinstance(step, Run):
+                arrays += [a for a in step.inputs if isinstance(a, np.ndarray)]
+            elif isinstance(step, (Update, Norm)):
+                arrays += step.arrays
+        return list({id(a): a for a in arrays if self.place(address_of(a)).buffer is None}.values())
+
+    def _forget_gradients(self) -> None:
+        """Let go of the gradients that the recorded call made: the plan has memory of its own for them."""
+        for update in self.updates:
+            arrays = update.source.batch.arrays
+            width = 2 + len(update.states)
+            arrays[1::width] = [None] * len(arrays[1::width])
+
+    # -- phases
+
+    def _cut(self, status: int, action: Any, views: list[Any]) -> None:
+        self.stretches.append((len(self.phases), status, action, views))
+        self._unpolled = 0
+
+    def _phase(self, kernel: int, arguments: list[Any], chunks: int, work: int) -> None:
+        if self._unpolled > POLL and not self.updates:
+            self._cut(0, None, [])
+        self._unpolled += work
+        self.phases.append((kernel, arguments, chunks, work))
+
+    def _cells(self, values: Sequence[float]) -> int:
+        first = len(self.cells)
+        self.cells.extend(values)
+        for i, (_, draw) in enumerate(self.recording.draws):
+            at = place_of(draw, values)
+            if at is not None:
+                self.draws[i][1].append(first + at)
+        return first
+
+    def _lower(self, index: int, step: Any) -> None:
+        if isinstance(step, Run):
+            self._lower_run(index, step)
+        elif isinstance(step, Call):
+            self._lower_call(step)
+        elif isinstance(step, Copy):
+            self._cut(0, _copying, [self._view(step.target), self._view(step.source)])
+            self.rows.append(Row("copy", "NumPy", 1, 0, step.source.shape))
+        elif isinstance(step, Update):
+            self._lower_update(step)
+        else:
+            self._lower_norm(step)
+
+    def _lower_run(self, index: int, step: Run) -> None:
+        lowering = step.recipe.lowering
+        bases: list[int] = []
+        numbers = set()
+        for storage, where in enumerate(step.places):
+            given = step.inputs[storage] if storage < len(step.inputs) else None
+            if isinstance(given, bytes):
+                numbers.add(storage)
+                memory = empty((64,), np.uint8)
+                memory[: len(given)] = np.frombuffer(given, np.uint8)
+                self.keep.append(memory)
+                bases.append(address_of(memory))
+            elif where is not None:
+                bases.append(where)
+            else:
+                bases.append(self._temporaries.get((index, storage), 0))
+        first_cell = self._cells(step.cells)
+
+        def argument(value: Any) -> Any:
+            if isinstance(value, Operand):
+                storage, offset = value.array.storage, value.array.offset
+                if storage in numbers or step.places[storage] is None:
+                    return bases[storage] + offset
+                return self._operand(bases[storage], offset)
+            if isinstance(value, Routine):
+                return jit.address(value.kernel, **dict(value.static))
+            if isinstance(value, Cell):
+                return ("cell", first_cell + step.recipe.cell_names.index(value.name))
+            return value
+
+        phases: list[LoweredPhase] = [*lowering.checks, *lowering.phases]
+        for phase in phases:
+            kernel = jit.address(phase.kernel, **dict(phase.static))
+            self._phase(kernel, [argument(value) for value in phase.args], phase.chunks, phase.work)
+            self.rows.append(Row(phase.kernel, dict(phase.static), phase.chunks, phase.work, flops=phase.flops))
+            if phase.check is not None:
+                status = argument(Operand(phase.check.status, "w"))
+                views = [self._view(a) if isinstance(a, np.ndarray) else None for a in step.inputs]
+                self._cut(status, phase.check.error, views)
+
+    def _lower_call(self, step: Call) -> None:
+        inputs = [None if a is None else self._view(a) for a in step.inputs]
+        outputs = [None if a is None else self._view(a) for a in step.outputs]
+        self._cut(0, _calling(step.function, len(inputs)), inputs + outputs)
+        self.rows.append(Row("function", "Python", 1, 0))
+
+    def _table(self, table: list[int], width: int) -> Array:
+        """A copy of a segment table, whose rows end with a length, with the plan's addresses."""
+        made = np.array(table, np.int64)
+        patches = []
+        for i, value in enumerate(table):
+            if i % (width + 1) != width:
+                where = self._operand(value, 0)
+                if isinstance(where, tuple):
+                    patches.append((i, where[1], where[2]))
+                else:
+                    made[i] = where
+        self.tables.append((made, patches))
+        return made
+
+    def _lower_update(self, step: Update) -> None:
+        table = self._table(step.table, step.width)
+        chunks = np.array(step.chunks, np.int64)
+        self.keep.append(chunks)
+        first = self._cells(step.cells)
+        if step.source is not None:
+            self.updates.append(PreparedUpdate(step.source, step.flags, first))
+        arguments: list[Any] = [address_of(table), address_of(chunks), *step.flags]
+        arguments += [("cell", first + i) for i in range(len(step.cells))]
+        self._phase(step.address, arguments, len(chunks) // 3, step.work)
+        name = "update" if step.source is None else type(step.source.optimizer).__name__
+        self.rows.append(Row(name, {}, len(chunks) // 3, step.work))
+
+    def _lower_norm(self, step: Norm) -> None:
+        table = self._table(step.table, step.width)
+        chunks = np.array(step.chunks, np.int64)
+        count = len(chunks) // 3
+        parts, result = np.zeros(max(1, count)), np.zeros(2)
+        self.keep += [chunks, parts, result]
+        order, limit = (("cell", self._cells([value])) for value in (step.order, step.limit))
+        measure, total, scale = step.addresses
+        if count:
+            self._phase(measure, [address_of(table), address_of(chunks), address_of(parts), order], count, step.work)
+        self._phase(total, [address_of(parts), count, address_of(result), order, limit], 1, 0)
+        if step.scales and count:
+            self._phase(scale, [address_of(table), address_of(chunks), address_of(result) + 8], count, step.work)
+        self.rows.append(Row("norm", {}, count, step.work))
+        for array in step.results:
+            norm = View(-1, address_of(result), (), (), np.float64, result)
+            self._cut(0, _copying, [self._view(array), norm])
+
+
+def _written(step: Any) -> list[int]:
+    """Addresses of what a step writes, but temporaries."""
+    if isinstance(step, Run):
+        lowering = step.recipe.lowering
+        storages = {
+            a.array.storage for phase in lowering.phases for a in phase.args if isinstance(a, Operand) and a.mode != "r"
+        }
+        return [where for storage in storages if (where := step.places[storage]) is not None]
+    if isinstance(step, Copy):
+        return [address_of(step.target)]
+    if isinstance(step, (Update, Norm)):
+        return [address_of(array) for array in step.arrays]
+    return []
+
+
+def _addresses(step: Any) -> list[int]:
+    """Addresses of all that a step reads or writes, but temporaries."""
+    if isinstance(step, Run):
+        numbers = {i for i, given in enumerate(step.inputs) if isinstance(given, bytes)}
+        return [where for i, where in enumerate(step.places) if where is not None and i not in numbers]
+    if isinstance(step, Call):
+        arrays = [a for a in [*step.inputs, *step.outputs] if a is not None]
+    elif isinstance(step, Copy):
+        arrays = [step.target, step.source]
+    else:
+        arrays = step.arrays + (step.results if isinstance(step, Norm) else [])
+    return [address_of(array) for array in arrays]
+
+
+def _copying(arrays: list[Array]) -> None:
+    np.copyto(arrays[0], arrays[1], casting="unsafe")
+
+
+def _filling(content: Array) -> Callable[[list[Array]], None]:
+    return lambda arrays: np.copyto(arrays[0], content)
+
+
+def _calling(function: Callable[..., Any], count: int) -> Callable[[list[Any]], None]:
+    def call(arrays: list[Any]) -> None:
+        for target, found in zip(arrays[count:], function(*arrays[:count]), strict=True):
+            if target is None:
+                continue
+            if target.shape != np.shape(found):
+                raise ValueError(f"a result of shape {np.shape(found)} where {target.shape} was recorded")
+            np.copyto(target, found)
+
+    return call
+
+
+__all__ = ["Builder"]

@@ -1,0 +1,236 @@
+"""Functions that are recorded once for each signature of their arguments, and repeated from then on."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastnn._runtime.capture import active, listen, restore
+from fastnn._runtime.dispatch import get_backend
+from fastnn._runtime.plan import BUSY, STALE, Plan, Replayer
+from fastnn._runtime.tensor import TensorBase, is_grad_enabled, set_grad_enabled_now
+from fastnn.compilation.building import Builder
+from fastnn.compilation.guards import unchanged
+from fastnn.compilation.recording import Recording, address_of, extent_of
+from fastnn.errors import CompileError
+from fastnn.nn.module import Module
+from fastnn.tensor import from_numpy
+
+MAX_PLANS = 16
+MAX_MODES = 4  # plans of one signature
+
+
+class _Leaf:
+    """Stands for an array in the form of a call's arguments or results."""
+
+    def __repr__(self) -> str:
+        return "*"
+
+
+_ARRAY, _TENSOR = _Leaf(), _Leaf()
+
+
+def flatten(value: Any, leaves: list[Any]) -> Any:
+    """The form of a value, hashable; its arrays and Tensors are appended to `leaves`."""
+    if isinstance(value, TensorBase):
+        leaves.append(value)
+        return _TENSOR
+    if isinstance(value, np.ndarray):
+        leaves.append(value)
+        return _ARRAY
+    if isinstance(value, tuple):
+        return (type(value), *(flatten(own, leaves) for own in value))
+    if isinstance(value, list):
+        return (list, *(flatten(own, leaves) for own in value))
+    if isinstance(value, dict):
+        return (dict, *((key, flatten(own, leaves)) for key, own in value.items()))
+    return type(value), value
+
+
+def unflatten(form: Any, leaves: Any) -> Any:
+    """The value of a form, with the next of `leaves` (an iterator) for each of its arrays."""
+    if isinstance(form, _Leaf):
+        return next(leaves)
+    kind, *rest = form
+    if kind is list:
+        return [unflatten(own, leaves) for own in rest]
+    if kind is dict:
+        return {key: unflatten(own, leaves) for key, own in rest}
+    if isinstance(kind, type) and issubclass(kind, tuple):
+        made = [unflatten(own, leaves) for own in rest]
+        return kind(*made) if hasattr(kind, "_fields") else kind(made)
+    return rest[0]
+
+
+def _layout(arrays: list[np.ndarray], leaves: list[Any]) -> tuple[Any, ...]:
+    """What of arrays a plan depends on: dtypes, shapes, strides, gradients, and how they overlap."""
+    made: list[Any] = [
+        (a.dtype, a.shape, a.strides, isinstance(own, TensorBase) and own.requires_grad)
+        for a, own in zip(arrays, leaves, strict=True)
+    ]
+    if len(arrays) > 1:
+        extents = [extent_of(a) for a in arrays]
+        made.extend(
+            (i, address_of(arrays[i]) - other[0])
+            for i, (low, high) in enumerate(extents)
+            for other in extents[:i]
+            if low < other[1] and other[0] < high
+        )
+    return tuple(made)
+
+
+class Compiled(Replayer):
+    """A function that is recorded once for each signature of its arguments, and then repeated without Python.
+
+    Made by `fastnn.compile`.
+
+    Attributes
+    ----------
+    plan : what the latest call repeated, or recorded; None before. Its `report` prints as a table.
+    plans : all plans that are kept, by signature; several where modules were in several modes.
+    """
+
+    plans: dict[Any, list[Plan]]
+
+    def __init__(self, function: Callable[..., Any], strict: bool, gradients: bool) -> None:
+        functools.update_wrapper(self, function)
+        self.function, self.strict, self.gradients = function, strict, gradients
+        self.plans = {}
+        self.seen: OrderedDict[Any, None] = OrderedDict()
+        self.failure: str | None = None
+        self._lock = threading.Lock()
+
+    def _miss(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if active() is not None or self.failure is not None:
+            return self._eager(args, kwargs)
+        leaves: list[Any] = []
+        form = flatten((args, kwargs), leaves)
+        arrays = [leaf.array if isinstance(leaf, TensorBase) else leaf for leaf in leaves]
+        key = (form, _layout(arrays, leaves), is_grad_enabled(), get_backend())
+        for plan in reversed(self.plans.get(key, ())):
+            found = plan.replay(arrays)
+            if found is BUSY:
+                return self._eager(args, kwargs)
+            if found is not STALE:
+                self.plan = plan
+                if not kwargs:
+                    self._remember(args, plan)
+                return self._shape(plan.form, found)
+        return self._record(args, kwargs, key, leaves, form)
+
+    def _shape(self, form: Any, results: list[Any]) -> Any:
+        return results[0] if form is None else unflatten(form, iter(results))
+
+    def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        leaves: list[Any] = []
+        form = flatten((args, kwargs), leaves)
+        args, kwargs = unflatten(form, iter([x if isinstance(x, TensorBase) else from_numpy(x) for x in leaves]))
+        return self._called(args, kwargs)
+
+    def _called(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.gradients:
+            return self.function(*args, **kwargs)
+        before = set_grad_enabled_now(False)
+        try:
+            return self.function(*args, **kwargs)
+        finally:
+            set_grad_enabled_now(before)
+
+    def _record(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], key: Any, leaves: list[Any], form: Any
+    ) -> Any:  # fmt: skip
+        tensors = [x if isinstance(x, TensorBase) else from_numpy(x) for x in leaves]
+        args, kwargs = unflatten(form, iter(tensors))
+        # a size that is met once, such as that of a last batch, is not worth a plan
+        if self.plans and key not in self.plans and key not in self.seen:
+            self.seen[key] = None
+            while len(self.seen) > 4 * MAX_PLANS:
+                self.seen.popitem(last=False)
+            return self._called(args, kwargs)
+        recording = Recording([t.array for t in tensors], self.strict)
+        token = listen(recording)
+        try:
+            returned = self._called(args, kwargs)
+        finally:
+            restore(token)
+        if recording.fresh:
+            return returned  # an optimizer's first step begins its state, which no later one does
+        given: list[Any] = []
+        result_form = flatten(returned, given)
+        try:
+            for leaf in given:
+                if isinstance(leaf, TensorBase) and leaf.requires_grad and not leaf.is_leaf and leaf.can_go_back:
+                    recording.refuse(
+                        "a result could still be differentiated, which that of a replay cannot: call backward() within "
+                        "the compiled function, return result.detach(), or call it under no_grad()"
+                    )
+            if recording.failure is None:
+                builder = Builder(
+                    recording,
+                    [x.array if isinstance(x, TensorBase) else x for x in given],
+                    unchanged(recording.modules.values()),
+                )
+                plan = builder.build()
+        except CompileError:
+            if self.strict:
+                raise
+        if recording.failure is not None:
+            self.failure = recording.failure
+            warnings.warn(
+                f"the step is not compiled, it runs eagerly: {recording.failure}", RuntimeWarning, stacklevel=3
+            )
+            return returned
+        plan.form = None if result_form is _TENSOR else result_form
+        with self._lock:
+            self._forget()
+            self.plan = plan
+            self.plans.setdefault(key, []).append(plan)
+            if len(self.plans[key]) > MAX_MODES:
+                self._drop(self.plans[key])
+            if sum(map(len, self.plans.values())) > MAX_PLANS:
+                self._drop([own for plans in self.plans.values() for own in plans])
+        return returned
+
+    def _drop(self, among: list[Plan]) -> None:
+        """Forget the plan that was used longest ago."""
+        oldest = min(among, key=lambda plan: plan.used)
+        for key, plans in list(self.plans.items()):
+            if oldest in plans:
+                plans.remove(oldest)
+                if not plans:
+                    del self.plans[key]
+
+
+def compile(function: Any, *, strict: bool = True) -> Compiled:
+    """Record what a function does with fastnn when it is first called, and repeat that afterwards without Python.
+
+    Parameters
+    ----------
+    function : of arrays, Tensors and plain values (in tuples, lists and dicts, too). Arrays arrive as Tensors. It may
+        do all of a training step: forward, loss, backward, clipping, the optimizer's and the schedule's step. Or a
+        `fastnn.nn.Module`, whose forward pass is then compiled for inference: its results carry no gradients.
+    strict : raise CompileError where something cannot be recorded. Otherwise warn once and go on without plans.
+
+    Returns
+    -------
+    A function with the same arguments. For each signature (shapes, dtypes, strides, plain values, which modules train)
+    the first call records a plan; `plan` shows it. Plans are dropped where what they were recorded with has changed.
+
+    Python other than fastnn's runs when the call is recorded, and not again: ``print``, a counter, numbers computed in
+    Python or NumPy. Reading a value in between (``item()``, ``if loss > 1``) raises CompileError.
+    """
+    if isinstance(function, Module):
+        module = function
+        return Compiled(module.__call__, strict, gradients=False)
+    if not callable(function):
+        raise TypeError(f"compile: expected a function or a Module, got {type(function).__name__}")
+    return Compiled(function, strict, gradients=True)
+
+
+__all__ = ["Compiled", "compile"]
