@@ -117,10 +117,13 @@ def holder(cnp.ndarray array):
     return <object>owner(array)
 
 
-def restructure():
-    """Say that a module was changed."""
+def restructure(module=None, name=None):
+    """Say that a module (or its attribute of a name) was changed."""
     global changes
+    cdef PyObject* found = fastnn_get_recorder()
     changes += 1
+    if found != NULL and name is not None:
+        (<object>found).restructured(module, name)
 
 
 def structure_now():

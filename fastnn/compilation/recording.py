@@ -270,6 +270,14 @@ class Recording:
         """A module is called."""
         self.modules[id(module)] = module
 
+    def restructured(self, module: Any, name: str) -> None:
+        """A module's attribute was set; modules that are made in the call are not called before."""
+        if name != "training" and id(module) in self.modules:
+            self.refuse(
+                f"the attribute {name!r} of a {type(module).__name__} was set during the call, which a replay would "
+                "not do. Keep what changes from call to call in a Tensor (a buffer) and change that in place"
+            )
+
     def computed_by(self, function: Callable[..., Any], sources: Sequence[Array], made: Array) -> None:
         """An array was computed from others by a function of them alone."""
         self._computed(lambda *arrays: [function(*arrays)], list(sources), [made])

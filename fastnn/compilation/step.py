@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import random
 import threading
 import warnings
 from collections import OrderedDict
@@ -66,6 +67,12 @@ def unflatten(form: Any, leaves: Any) -> Any:
         made = [unflatten(own, leaves) for own in rest]
         return kind(*made) if hasattr(kind, "_fields") else kind(made)
     return rest[0]
+
+
+def _host_randomness() -> tuple[Any, Any]:
+    """The state of Python's and NumPy's global generators."""
+    numpy = np.random.get_state(legacy=False)["state"]  # noqa: NPY002 - the user's, who may draw from it
+    return random.getstate(), (numpy["pos"], numpy["key"].tobytes()) if "pos" in numpy else str(numpy)
 
 
 def _layout(arrays: list[np.ndarray], leaves: list[Any]) -> tuple[Any, ...]:
@@ -154,6 +161,7 @@ class Compiled(Replayer):
                 self.seen.popitem(last=False)
             return self._called(args, kwargs)
         recording = Recording([t.array for t in tensors], self.strict)
+        drawn = _host_randomness()
         token = listen(recording)
         try:
             returned = self._called(args, kwargs)
@@ -164,6 +172,11 @@ class Compiled(Replayer):
         given: list[Any] = []
         result_form = flatten(returned, given)
         try:
+            if drawn != _host_randomness():
+                recording.refuse(
+                    "numbers were drawn from the generators of Python or NumPy, which a replay would not do: use "
+                    "fastnn.rand, fastnn.randn and their kin"
+                )
             for leaf in given:
                 if isinstance(leaf, TensorBase) and leaf.requires_grad and not leaf.is_leaf and leaf.can_go_back:
                     recording.refuse(

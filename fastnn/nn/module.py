@@ -78,7 +78,7 @@ class Module(ModuleHooks, ModuleState, ModuleConversion):
                 self.register_buffer(name, value, value.persistent)
             elif holder is None:
                 object.__setattr__(self, name, value)
-                restructure()
+                restructure(self, name)
             elif value is None or (holder is own["_buffers"] and isinstance(value, Tensor)):
                 holder[name] = value
                 if isinstance(value, Buffer):
@@ -115,7 +115,7 @@ class Module(ModuleHooks, ModuleState, ModuleConversion):
         holder = self._holder(name)
         if holder is None:
             object.__delattr__(self, name)
-            restructure()
+            restructure(self, name)
         else:
             del holder[name]
             self._non_persistent_buffers_set.discard(name)

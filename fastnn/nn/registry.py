@@ -32,17 +32,16 @@ class Registry(MutableMapping[str, Any]):
 
     def __setitem__(self, name: str, value: Any) -> None:
         self.names[name] = None
-        self._leave(self.owner.__dict__.get(name))
+        self._leave(name, self.owner.__dict__.get(name))
         self.owner.__dict__[name] = value
 
     def __delitem__(self, name: str) -> None:
         del self.names[name]
-        self._leave(self.owner.__dict__.pop(name))
+        self._leave(name, self.owner.__dict__.pop(name))
 
-    @staticmethod
-    def _leave(value: Any) -> None:
+    def _leave(self, name: str, value: Any) -> None:
         """Let compiled calls know that a member has lost its place."""
-        restructure()
+        restructure(self.owner, name)
         if isinstance(value, TensorBase):
             value._retire()
 

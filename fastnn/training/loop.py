@@ -40,6 +40,7 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool | str | os.PathLike[str] = False,
     verbose: bool | None = None,
+    compiled: bool = True,
 ) -> History:
     """Train a model.
 
@@ -66,6 +67,8 @@ def fit(
     checkpoint : a folder that keeps the last and the best state; see `fastnn.training.checkpoint.Checkpoint`.
     resume : go on from what lies in `checkpoint` (True; nothing there is a fresh start) or in a given file.
     verbose : progress: a bar on a terminal, plain lines elsewhere; False for none. Default: a bar on a terminal only.
+    compiled : record the update once and repeat it without Python (`fastnn.compile`). Where that cannot be done there
+        is one warning. False for a model whose Python decides anew at every step.
 
     Returns
     -------
@@ -92,6 +95,7 @@ def fit(
         held_out_metrics=Metrics(metrics),
         validation=held_out,
     )
+    run.update = update_step(run, compiled)
     watching = _callbacks(callbacks)
     if schedule is not None:
         watching.insert(0, LearningRateSchedule(schedule))
@@ -110,6 +114,28 @@ def fit(
     if found is not None:
         restore(found, run)
     return train(run)
+
+
+def update_step(run: Run, compiled: bool) -> Callable[..., tuple[Tensor, Any]]:
+    """The function that trains on a batch; it gives the loss, and the output if there are metrics to measure it."""
+    model, loss_fn, optimizer, measured = run.model, run.loss_fn, run.optimizer, bool(run.metrics.all)
+
+    def update(*batch: Tensor) -> tuple[Tensor, Any]:
+        optimizer.zero_grad()
+        output = model(*batch[:-1])
+        loss = loss_fn(output, batch[-1])
+        loss.backward()
+        optimizer.step()
+        if not measured:
+            return loss.detach(), None
+        return loss.detach(), output.detach() if isinstance(output, Tensor) else output
+
+    # the numbers of others' optimizers are not known to change from step to step
+    if not compiled or not type(optimizer).__module__.startswith("fastnn.optim"):
+        return update
+    from fastnn.compilation import compile
+
+    return compile(update, strict=False)
 
 
 def train(run: Run) -> History:
@@ -139,16 +165,13 @@ def _epoch(run: Run, check: Callable[[], None]) -> None:
     if hasattr(run.model, "train"):
         run.model.train()
     watching = [callback for callback in run.callbacks if type(callback).on_batch is not Callback.on_batch]
-    model, loss_fn, optimizer, measured = run.model, run.loss_fn, run.optimizer, run.metrics
+    measured, update = run.metrics, run.update
+    assert update is not None
     before, start = run.seconds, time.perf_counter()
     lr = run.lr
     for batch in _remaining(run):
         inputs, target = split_batch(batch)
-        optimizer.zero_grad()
-        output = model(*inputs)
-        loss = loss_fn(output, target)
-        loss.backward()
-        optimizer.step()
+        loss, output = update(*inputs, target)
         run.loss = float(loss.item())
         count = len(target)
         run.loss_sum += run.loss * count

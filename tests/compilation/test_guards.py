@@ -1,6 +1,7 @@
 """What a compiled function was recorded with may change between calls; the results must follow."""
 
 import copy
+import random
 import threading
 import warnings
 from collections import namedtuple
@@ -384,6 +385,8 @@ REFUSED = {
     "float": lambda x: x * float(x[0]),
     "made inside": lambda x: x + fastnn.from_numpy(np.random.default_rng(0).standard_normal(3)),
     "print": lambda x: (repr(x), x + 1)[1],
+    "random": lambda x: x * random.random(),
+    "numpy.random": lambda x: x * float(np.random.rand()),  # noqa: NPY002
     "data": lambda x: setattr(x, "data", fastnn.zeros(3)),
 }
 
@@ -414,6 +417,24 @@ def test_a_result_that_could_be_differentiated_is_refused() -> None:
     with pytest.raises(fastnn.CompileError, match="differentiated"):
         fastnn.compile(lambda x: net(x))(x)
     assert fastnn.compile(lambda x: net(x).detach())(x).shape == (2, 2)
+
+
+def test_a_module_that_changes_itself_is_refused() -> None:
+    class Counts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.calls = 0
+
+        def forward(self, x: Any) -> Any:
+            self.calls += 1
+            return x * self.calls
+
+    net = Counts()
+    with pytest.raises(fastnn.CompileError, match="'calls' of a Counts"):
+        fastnn.compile(net)(np.ones(3))
+    slow = fastnn.compile(Counts(), strict=False)
+    with pytest.warns(RuntimeWarning, match="not compiled"):
+        assert [slow(np.ones(1)).tolist() for _ in range(3)] == [[1.0], [2.0], [3.0]]
 
 
 def test_the_numpy_backend() -> None:
