@@ -301,6 +301,8 @@ class Recording:
 
     def _is_new(self, array: Array) -> bool:
         """Whether an array's memory is the call's, and was not filled by anything that has a place in the plan."""
+        if array.size == 0:
+            return False
         root = holder(array)
         if made_inside(array):
             return id(root) not in self.computed
