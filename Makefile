@@ -14,7 +14,7 @@ endif
 RUN := mkdir -p build/run && cd build/run &&
 PYTEST := $(RUN) $(PY) -m pytest -c $(ROOT)/pyproject.toml --rootdir $(ROOT)
 
-.PHONY: help install demo test lint format bench ulp clean
+.PHONY: help install demo test lint format docs bench ulp clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -24,7 +24,7 @@ help:  ## list the targets
 		{ echo "fastnn needs Python 3.11 or newer; set PYTHON=/path/to/python"; exit 1; }
 	test -x .venv/bin/pip || "$(PYTHON)" -m venv .venv
 	$(PY) -m pip install --quiet --upgrade pip
-	$(PY) tools/requirements.py build all test lint > .venv/requirements.txt
+	$(PY) tools/requirements.py build all test lint docs > .venv/requirements.txt
 	$(PY) -m pip install --quiet -r .venv/requirements.txt
 	touch $@
 
@@ -47,6 +47,9 @@ format: .venv/.ready  ## let ruff format the sources
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: install  ## build the documentation site into site/
+	$(RUN) NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet --config-file $(ROOT)/mkdocs.yml
+
 bench: install  ## pytest-benchmark: every op and the demo's step against the NumPy reference
 	$(PYTEST) $(ROOT)/benchmarks --benchmark-only $(ARGS)
 
@@ -54,4 +57,4 @@ ulp: install  ## error of functions of elements over all float32 numbers; writes
 	$(RUN) $(PY) $(ROOT)/tools/ulp.py --write $(ROOT)/docs/accuracy.md $(ARGS)
 
 clean:  ## remove everything that was made
-	rm -rf build dist .venv runs
+	rm -rf build dist site .venv runs

@@ -1,4 +1,10 @@
-"""Operations on arrays and Tensors, under NumPy's and torch's names: arrays in, arrays out; Tensors in, Tensors out."""
+"""Operations on arrays and Tensors, under NumPy's and torch's names: arrays in, arrays out; Tensors in, Tensors out.
+
+Inputs, then options, are given by place or by name; ``out`` is an array (or Tensor) to write the result into. float32
+and float64 run as compiled kernels, other numbers in NumPy. In shapes, one letter is one extent wherever an op shows
+it, and ``*`` stands for any axes. Shapes that do not go together raise `fastnn.errors.ShapeError`, dtypes that do not
+`fastnn.errors.DTypeError`.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +81,7 @@ _LAZY = {name: module for module, names in HOMES.items() for name in names.split
 
 
 def every() -> dict[str, Any]:
-    """All ops, by name: those of the table above are declared now if they were not yet."""
+    """All ops, by name; those that nobody has asked for yet are declared now."""
     for module in HOMES:
         importlib.import_module(f"fastnn.ops.{module}")
     return registered()

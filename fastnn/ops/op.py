@@ -157,6 +157,22 @@ def _named(name: str) -> Any:
     return getattr(ops, name)
 
 
+class _Signature:
+    """What `inspect.signature` gives for an op, made when it is asked for."""
+
+    def __get__(self, op: Op | None, kind: type[Op]) -> inspect.Signature:
+        if op is None:
+            raise AttributeError("__signature__")
+        optional = {place.name for place in op.spec.inputs if place.optional}
+        defaults = dict(zip(op.attribute_names + op.cell_names, op.attribute_defaults + op.cell_defaults, strict=True))
+        given = [(name, None if name in optional else inspect.Parameter.empty) for name in op.input_names]
+        parameters = [
+            inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
+            for name, default in [*given, *defaults.items()]
+        ]
+        return inspect.Signature([*parameters, inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)])
+
+
 class Op(Primitive):
     """An operation on arrays or Tensors.
 
@@ -192,6 +208,8 @@ class Op(Primitive):
     bounds : for an integer input, the symbol (or input and axis, ``"x.1"``) that its samples stay below.
     domain : for an input, the interval that its samples come from.
     """
+
+    __signature__ = _Signature()
 
     def __init__(
         self,
