@@ -22,7 +22,7 @@ ROOTS = ("fastnn", "fastnn.ops", "fastnn.nn", "fastnn.optim", "fastnn.data", "fa
 # A name that several modules share is described in the first of these that has it, else in the deepest module.
 FIRST = ("fastnn.functions", "fastnn.Tensor")
 ELEMENT_TYPES = "element types"
-WIDTH = 100
+WIDTH = 84
 
 
 @dataclass
@@ -180,8 +180,9 @@ def members(cls: type) -> Iterator[tuple[str, Any]]:
             continue
         for name, value in vars(base).items():
             plain = value.__func__ if isinstance(value, (classmethod, staticmethod)) else value
-            is_member = callable(plain) or isinstance(plain, property) or inspect.isdatadescriptor(plain)
-            if name.startswith("_") or name in seen or not is_member or isinstance(plain, type):
+            is_function = "." not in getattr(plain, "__qualname__", ".")  # one that is described as such
+            is_member = (inspect.isroutine(plain) or inspect.isdatadescriptor(plain)) and not is_function
+            if name.startswith("_") or name in seen or not is_member or name == "extra_repr":
                 continue
             seen.add(name)
             if getattr(plain, "__doc__", None) and not inspect.ismemberdescriptor(plain):
@@ -238,7 +239,8 @@ class Renderer:
         self.ops = ops.every()
         self.homes: dict[int, str] = {}
         self.links: dict[str, str] = {}
-        order = sorted(all_pages, key=lambda p: (p.name not in FIRST, -p.name.count(".")))
+        last = len(FIRST)
+        order = sorted(all_pages, key=lambda p: (FIRST.index(p.name) if p.name in FIRST else last, -p.name.count(".")))
         for page in order:
             self.links[page.name] = page.uri
             for entry in page.entries:
@@ -270,6 +272,9 @@ class Renderer:
         """A heading, the signature, what the docstring says, and a class's members."""
         value, path = entry.value, entry.path
         lines = [f"### `{entry.name}` {{ #{path} }}", ""]
+        if page.name == "fastnn.numpy" and not is_constant(value):
+            site = f"https://numpy.org/doc/stable/reference/generated/numpy.{entry.name}.html"
+            return [*lines, f"NumPy's [`{entry.name}`]({site}).", ""]
         home = self.homes[id(value)]
         if home != path:
             summary = (inspect.getdoc(value) or "").partition("\n\n")[0]
@@ -278,13 +283,13 @@ class Renderer:
             return [*lines, *self._constant(value)]
         shown = path if not path.startswith("fastnn.Tensor.") else path.removeprefix("fastnn.")
         lines += _code(signature(shown, value))
-        formula, _, _ = (inspect.getdoc(value) or "").partition("\n\nShapes: ``")
+        formula, _, _ = _described(value).partition("\n\nShapes: ``")
         lines += [self.text(formula, page.name, _parameters(value)), ""]
         declared = value if hasattr(value, "spec") else self.ops.get(entry.name)
         if page.name == "fastnn.ops" and declared is not None:
             lines += _declaration(declared)
         if inspect.isclass(value) and path != "fastnn.Tensor":
-            lines += self._bases(value)
+            lines += self._function(value) + self._bases(value)
             for name, member in members(value):
                 lines += [f"#### `{entry.name}.{name}` {{ #{path}.{name} }}", ""]
                 lines += _code(signature(f"{entry.name}.{name}", member))
@@ -303,6 +308,12 @@ class Renderer:
         """A table of names and NumPy's dtypes."""
         rows = [f"| <span id='{e.path}'></span>`{e.path}` | `numpy.{e.value.name}` |" for e in entries]
         return ["| name | dtype |", "|---|---|", *rows, ""]
+
+    def _function(self, cls: type) -> list[str]:
+        """Where a module's options are described: with the function that it applies."""
+        own = vars(cls).get("_function") or vars(cls).get("function")
+        home = self.homes.get(id(own.__func__ if isinstance(own, staticmethod) else own))
+        return [f"The function, with what it takes: {self._link(home, home)}.", ""] if home else []
 
     def _bases(self, cls: type) -> list[str]:
         known = [self._link(self.homes[id(b)], b.__name__) for b in cls.__bases__ if id(b) in self.homes]
@@ -389,6 +400,21 @@ class Renderer:
         return f"[`{shown}`]({self.links[path].removeprefix('reference/')})"
 
 
+SECTION = re.compile(r"^Parameters\n-+\n(?:.+\n?)+", re.MULTILINE)
+
+
+def _described(value: Any) -> str:
+    """A docstring; a class that says nothing of its parameters has those of its base."""
+    doc = inspect.getdoc(value) or ""
+    if not inspect.isclass(value) or SECTION.search(doc):
+        return doc
+    for base in value.__mro__[1:]:
+        found = SECTION.search(inspect.cleandoc(base.__doc__ or "")) if base.__module__.startswith("fastnn") else None
+        if found:
+            return f"{doc}\n\n{found[0].strip()}"
+    return doc
+
+
 def _declaration(op: Any) -> list[str]:
     """What an op's declaration says: shapes, dtypes, what its backward pass needs."""
     lines = ["| | shape | holds |", "|---|---|---|"]
@@ -440,7 +466,8 @@ def signature(path: str, value: Any) -> str:
     except (TypeError, ValueError):
         return path
     parameters = list(found.parameters.values())
-    if parameters and parameters[0].name == "self" and not inspect.isclass(value):
+    is_method = path.startswith("Tensor.") and "." not in getattr(value, "__qualname__", ".")
+    if parameters and (is_method or parameters[0].name == "self") and not inspect.isclass(value):
         parameters = parameters[1:]
     words = list(_declared(parameters))
     result = _annotation(found.return_annotation)
