@@ -14,7 +14,7 @@ endif
 RUN := mkdir -p build/run && cd build/run &&
 PYTEST := $(RUN) $(PY) -m pytest -c $(ROOT)/pyproject.toml --rootdir $(ROOT)
 
-.PHONY: help install demo test lint format docs bench ulp clean
+.PHONY: help install demo test lint format docs bench ulp wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -55,6 +55,12 @@ bench: install  ## pytest-benchmark: every op and the demo's step against the Nu
 
 ulp: install  ## error of functions of elements over all float32 numbers; writes docs/accuracy.md
 	$(RUN) $(PY) $(ROOT)/tools/ulp.py --write $(ROOT)/docs/accuracy.md $(ARGS)
+
+wheel: .venv/.ready  ## build an sdist and from it a wheel into dist/; try both in bare environments
+	$(PY) tools/requirements.py package > .venv/package.txt
+	$(PY) -m pip install --quiet -r .venv/package.txt
+	rm -rf dist
+	$(PY) tools/package.py dist
 
 clean:  ## remove everything that was made
 	rm -rf build dist site .venv runs

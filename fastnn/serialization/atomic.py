@@ -22,6 +22,7 @@ except ImportError:  # no locks on this system: scratch files of the dead stay u
     fcntl = None
 
 SUFFIX = ".fastnn-part"
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 def write_whole(path: str | os.PathLike[str], *parts: bytes | memoryview) -> None:
@@ -37,12 +38,16 @@ def write_whole(path: str | os.PathLike[str], *parts: bytes | memoryview) -> Non
     try:
         try:
             _write(handle, parts)
-            with contextlib.suppress(FileNotFoundError):
-                os.fchmod(handle, stat.S_IMODE(os.stat(target).st_mode))
+            if hasattr(os, "fchmod"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.fchmod(handle, stat.S_IMODE(os.stat(target).st_mode))
             os.fsync(handle)
-            os.replace(scratch, target)
+            if fcntl is not None:
+                os.replace(scratch, target)  # while the lock is held
         finally:
             os.close(handle)
+        if fcntl is None:
+            os.replace(scratch, target)  # Windows moves no open file
     except BaseException:
         with contextlib.suppress(FileNotFoundError):  # Ctrl-C may come just after the file took its place
             os.unlink(scratch)
@@ -62,7 +67,7 @@ def _scratch(target: Path) -> tuple[int, Path]:
     while True:
         scratch = target.with_name(f".{target.name[:100]}-{secrets.token_hex(4)}{SUFFIX}")
         try:
-            handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+            handle = os.open(scratch, _NEW, 0o666)
         except FileExistsError:
             continue
         try:

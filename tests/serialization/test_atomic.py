@@ -81,6 +81,25 @@ def test_a_scratch_file_taken_for_stale_is_made_anew(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_systems_without_locks_and_modes(tmp_path, monkeypatch):
+    replace, opened = os.replace, []
+
+    def closed_first(source, target):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(opened[-1])
+        replace(source, target)
+
+    open_ = os.open
+    monkeypatch.setattr(os, "open", lambda *args, **options: opened.append(open_(*args, **options)) or opened[-1])
+    monkeypatch.setattr(os, "replace", closed_first)
+    monkeypatch.setattr(atomic, "fcntl", None)
+    monkeypatch.delattr(os, "fchmod")
+    for content in (b"old", b"new"):
+        write_whole(tmp_path / "file", content)
+        assert (tmp_path / "file").read_bytes() == content
+    assert os.listdir(tmp_path) == ["file"]
+
+
 KILLED = """
 import os, sys
 from fastnn.serialization import atomic
