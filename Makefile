@@ -14,7 +14,7 @@ endif
 RUN := mkdir -p build/run && cd build/run &&
 PYTEST := $(RUN) $(PY) -m pytest -c $(ROOT)/pyproject.toml --rootdir $(ROOT)
 
-.PHONY: help install demo test lint format docs bench ulp wheel clean
+.PHONY: help install demo test lint format docs bench ulp wheel soak clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -55,6 +55,9 @@ bench: install  ## pytest-benchmark: every op and the demo's step against the Nu
 
 ulp: install  ## error of functions of elements over all float32 numbers; writes docs/accuracy.md
 	$(RUN) $(PY) $(ROOT)/tools/ulp.py --write $(ROOT)/docs/accuracy.md $(ARGS)
+
+soak: install  ## 1,000 kills while saving, disks that take nothing, 600 s of steady work (ARGS="kills --kills 50")
+	$(RUN) $(PY) $(ROOT)/tools/soak.py $(ARGS)
 
 wheel: .venv/.ready  ## build an sdist and from it a wheel into dist/; try both in bare environments
 	$(PY) tools/requirements.py package > .venv/package.txt

@@ -30,9 +30,18 @@ def write_whole(path: str | os.PathLike[str], *parts: bytes | memoryview) -> Non
 
     Raises
     ------
-    OSError : the folder cannot be written to, or the disk is full; the old file stays.
+    OSError : the folder cannot be written to, or the disk is full; the old file stays. It names `path` and says how
+        many bytes were to be written.
     """
-    target = Path(os.path.realpath(path))  # through links: the file they lead to is replaced, not the link
+    try:
+        _write_whole(Path(os.path.realpath(path)), parts)  # through links: what they lead to is replaced, not the link
+    except OSError as error:
+        size = sum(memoryview(part).nbytes for part in parts)
+        text = f"{error.strerror or error}; {size:,} bytes cannot be saved here, and what was here is as before"
+        raise OSError(error.errno, text, os.fspath(path)) from error
+
+
+def _write_whole(target: Path, parts: Iterable[bytes | memoryview]) -> None:
     remove_stale(target)
     handle, scratch = _scratch(target)
     try:

@@ -1,3 +1,4 @@
+import errno
 import fcntl
 import os
 import signal
@@ -132,8 +133,32 @@ def test_a_kill_leaves_the_old_file_and_the_next_save_cleans_up(step, tmp_path):
     assert os.listdir(tmp_path) == ["file"]
 
 
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize("step", ["open", "write", "second write", "fsync", "replace"])
+def test_what_the_system_refuses_is_told_and_nothing_is_lost(step, code, tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_whole(path, b"old")
+    name = step.split()[-1]
+    real = getattr(os, name)
+
+    def refuse(*args, **options):
+        if step == "second write" and len(args[1]) > 3:
+            return real(args[0], args[1][:-3])
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, name, refuse)
+        with pytest.raises(OSError, match="1,000 bytes cannot be saved here, and what was here is as before") as caught:
+            write_whole(path, b"x" * 900, b"y" * 100)
+    assert (caught.value.errno, caught.value.filename) == (code, str(path))
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+    write_whole(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
 def test_failures_leave_nothing_behind(tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="1 bytes cannot be saved here"):
         write_whole(tmp_path / "missing" / "file", b"x")
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError):
