@@ -9,6 +9,7 @@ Source: the `pickle` protocol as `pickletools` documents it, protocols 2 to 5.
 from __future__ import annotations
 
 import struct
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,6 +19,8 @@ from fastnn.errors import FormatError
 STACK = 20_000  # values that wait at once; picklers write dicts and lists in parts of 1,000
 DEPTH = 100
 OBJECTS = 16 << 20  # bytes that the objects of a short pickle may take
+TEXT = 16 << 20  # bytes of a string
+INTEGERS = (1 << 61) - 1  # keys beyond share their hashes, and a dict of many such takes minutes
 
 
 class Function:
@@ -104,10 +107,17 @@ class Reader:
 
     def text(self, raw: bytes) -> str:
         """Bytes as a string."""
+        if len(raw) > TEXT:
+            raise FormatError(f"the pickle has a string of {len(raw):,} bytes; at most {TEXT:,} are read")
         try:
             return raw.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:
             raise FormatError("the pickle has a string that is no UTF-8") from None
+
+    def push(self, value: Any) -> None:
+        """Push a new number or string, and account for it."""
+        self.spend(sys.getsizeof(value))
+        self.stack.append(value)
 
     def pop(self) -> Any:
         """Take the top of the stack."""
@@ -132,7 +142,7 @@ class Reader:
         raise FormatError("the pickle is damaged: a mark is missing")
 
     def spend(self, count: int) -> None:
-        """Account for a container."""
+        """Account for bytes of objects."""
         self.left -= count
         if self.left < 0:
             raise FormatError("the pickle makes more objects than its length can mean")
@@ -210,6 +220,7 @@ class Reader:
         made = self.top()
         if not isinstance(made, list):
             raise FormatError("the pickle is damaged: elements for what is no list")
+        self.spend(8 * len(items))
         made.extend(items)
 
 
@@ -219,6 +230,9 @@ def check_key(key: Any) -> None:
     flat = isinstance(key, tuple) and len(key) <= 16 and all(isinstance(part, simple) for part in key)
     if not (isinstance(key, simple) or flat):
         raise FormatError(f"a dict has a key of type {type(key).__name__}")
+    for part in key if flat else (key,):
+        if isinstance(part, int) and abs(part) >= INTEGERS:
+            raise FormatError("a dict has a key beyond 2**61")
 
 
 def check_depth(tree: Any) -> None:
@@ -243,13 +257,13 @@ def check_depth(tree: Any) -> None:
             if len(open_) > DEPTH:
                 raise FormatError("the pickle is nested too deep")
             stack.append((value, True))
-            stack.extend((item, False) for item in items)
+            stack.extend((item, False) for item in items if isinstance(item, (dict, list, tuple)) and item)
 
 
 def _long(reader: Reader, count: int) -> None:
     if count > 1000:
         raise FormatError(f"the pickle has a number of {count} bytes")
-    reader.stack.append(int.from_bytes(reader.take(count), "little", signed=True))
+    reader.push(int.from_bytes(reader.take(count), "little", signed=True))
 
 
 def _frame(reader: Reader) -> None:
@@ -302,11 +316,11 @@ def _element(reader: Reader) -> None:
 
 
 def _text(size: int) -> Callable[[Reader], None]:
-    return lambda r: r.stack.append(r.text(r.take(r.number(size))))
+    return lambda r: r.push(r.text(r.take(r.number(size))))
 
 
 def _bytes(size: int) -> Callable[[Reader], None]:
-    return lambda r: r.stack.append(r.take(r.number(size)))
+    return lambda r: r.push(r.take(r.number(size)))
 
 
 _STEPS: list[Callable[[Reader], Any] | None] = [None] * 256
@@ -319,12 +333,12 @@ for _code, _step in {
     b"N": lambda r: r.stack.append(None),
     b"\x88": lambda r: r.stack.append(True),
     b"\x89": lambda r: r.stack.append(False),
-    b"J": lambda r: r.stack.append(int.from_bytes(r.take(4), "little", signed=True)),
+    b"J": lambda r: r.push(int.from_bytes(r.take(4), "little", signed=True)),
     b"K": lambda r: r.stack.append(r.number(1)),
-    b"M": lambda r: r.stack.append(r.number(2)),
+    b"M": lambda r: r.push(r.number(2)),
     b"\x8a": lambda r: _long(r, r.number(1)),
     b"\x8b": lambda r: _long(r, r.number(4)),
-    b"G": lambda r: r.stack.append(struct.unpack(">d", r.take(8))[0]),
+    b"G": lambda r: r.push(struct.unpack(">d", r.take(8))[0]),
     b"X": _text(4),
     b"\x8c": _text(1),
     b"\x8d": _text(8),

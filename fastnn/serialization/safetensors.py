@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import math
 import os
-from typing import Any, NoReturn
+import re
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from fastnn.errors import DTypeError
+from fastnn.errors import DTypeError, FormatError
 from fastnn.serialization.atomic import write_whole
 from fastnn.serialization.source import Source
 from fastnn.serialization.tree import flattened, rebuilt
@@ -29,6 +31,16 @@ _DTYPES = {
 _SAVED = {*_DTYPES.values()}
 _KEY = "fastnn"  # of the metadata, under which the structure stands
 _MOST = 100_000_000  # bytes of a header, as the format has it
+_MOST_NAMES = 1 << 17
+_LONGEST_NAME = 1 << 16
+
+_SPACES = b" \t\n\r"
+_OPEN = re.compile(rb"\{\s*+")
+_CLOSE = re.compile(rb"\}\s*+")
+_COLON = re.compile(rb"\s*+:\s*+")
+_NEXT = re.compile(rb"\s*+(?:,\s*+(?=\")|\}\s*+)")
+_STRING = re.compile(rb'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+"')
+_ENTRY = re.compile(rb"\{[^{}]{0,4096}+\}")  # nothing in an entry has braces, and 64 axes take less
 
 
 def _library() -> Any:
@@ -68,7 +80,7 @@ def save(tree: Any, f: Any) -> None:
 
 def load(source: Source) -> Any:
     """Read a file; FormatError where it is none."""
-    metadata, entries = header(source)
+    structure, entries = header(source)
     if source.owned:
         library = _library()
         try:
@@ -81,10 +93,10 @@ def load(source: Source) -> Any:
         count = math.prod(shape)
         flat = source.bfloat16(offset, count) if dtype == "BF16" else source.array(offset, count, _DTYPES[dtype])
         arrays[name] = flat.reshape(shape)
-    if _KEY not in metadata:
+    if structure is None:
         return {name: from_numpy(array) for name, array in arrays.items()}
     try:
-        return rebuilt(metadata[_KEY], arrays)
+        return rebuilt(structure, arrays)
     except ValueError as error:
         raise source.fail(str(error)) from None
 
@@ -96,39 +108,96 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no JSON")
+_DECODER = json.JSONDecoder(object_pairs_hook=_pairs)
 
 
-def header(source: Source) -> tuple[dict[str, str], dict[str, tuple[str, tuple[int, ...], int]]]:
-    """Metadata, and for every tensor its dtype, shape and offset in the file; all of it checked."""
+class _Header:
+    """A header's JSON, read member by member.
+
+    Whatever is no tensor's entry and no text is refused before it becomes objects, which would take many times its
+    length; strings that nobody asks for stay bytes.
+    """
+
+    def __init__(self, source: Source, words: bytes) -> None:
+        self.source, self.words, self.place, self.count = source, words, 0, 0
+
+    def members(self) -> Iterator[str]:
+        """The names in the object that begins here; who iterates takes each one's value."""
+        self.take(_OPEN)
+        seen: set[str] = set()
+        end = self.take(_CLOSE, needed=False)
+        while not end:
+            start, stop = self.string(_LONGEST_NAME)
+            name: str = self.parsed(start, stop)
+            if name in seen:
+                raise self.fail("a name occurs twice")
+            seen.add(name)
+            self.count += 1
+            if self.count > _MOST_NAMES:
+                raise self.source.fail(f"more than {_MOST_NAMES:,} names in its header")
+            self.take(_COLON)
+            yield name
+            end = self.take(_NEXT)[0].strip() == b"}"
+
+    def take(self, kind: re.Pattern[bytes], needed: bool = True) -> Any:
+        """The match of a pattern here, behind which reading goes on."""
+        found = kind.match(self.words, self.place)
+        if found is not None:
+            self.place = found.end()
+        elif needed:
+            raise self.fail(f"unexpected {self.words[self.place : self.place + 20]!r} at byte {self.place}")
+        return found
+
+    def string(self, most: int = _MOST) -> tuple[int, int]:
+        """Where the string that begins here starts and stops, its quotes included."""
+        start, stop = self.take(_STRING).span()
+        if stop - start > most:
+            raise self.fail(f"a name of {stop - start:,} bytes at byte {start}; at most {most:,} are read")
+        return start, stop
+
+    def parsed(self, start: int, stop: int) -> Any:
+        """A short piece of JSON."""
+        try:
+            return _DECODER.decode(str(self.words[start:stop], "utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise self.fail(str(error)) from None
+
+    def fail(self, what: str) -> FormatError:
+        return self.source.fail(f"no safetensors file: the header is no JSON ({what})")
+
+
+def header(source: Source) -> tuple[str | None, dict[str, tuple[str, tuple[int, ...], int]]]:
+    """What stands under fastnn's key, and for every tensor its dtype, shape and offset in the file; all checked."""
     if source.size < 8:
         raise source.fail(f"a file of {source.size} bytes is no safetensors file, nor one of torch's")
     length = int.from_bytes(source.read(0, 8), "little")
     if length > min(_MOST, source.size - 8):
         raise source.fail(f"no safetensors file: a header of {length} bytes does not fit in {source.size}")
-    words = source.read(8, length)
-    if words[:1] != b"{":
+    if source.read(8, min(length, 1)) != b"{":
         raise source.fail("no safetensors file: the header is no JSON object")
-    try:
-        table = json.loads(words.decode(), object_pairs_hook=_pairs, parse_constant=_constant)
-    except RecursionError:
-        raise source.fail("no safetensors file: the header is nested too deep") from None
-    except ValueError as error:
-        raise source.fail(f"no safetensors file: the header is no JSON ({error})") from None
-    metadata = table.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise source.fail("no safetensors file: the metadata must be strings")
+    words = source.read(8, length)
+    reader = _Header(source, words)
     start = 8 + length
+    structure: tuple[int, int] | None = None
     entries = {}
     spans = []
-    for name, entry in table.items():
-        dtype, shape, begin, end = _entry(source, name, entry)
+    for name in reader.members():
+        if name == "__metadata__":
+            for key in reader.members():
+                value = reader.string()
+                structure = value if key == _KEY else structure
+            continue
+        found = reader.take(_ENTRY, needed=False)
+        if not found:
+            raise source.fail(f"{name} must be given by dtype, shape and data_offsets")
+        dtype, shape, begin, end = _entry(source, name, reader.parsed(*found.span()))
         size = 2 if dtype == "BF16" else _DTYPES[dtype].itemsize
         if end - begin != math.prod(shape) * size:
             raise source.fail(f"{name} of shape {shape} and dtype {dtype} cannot lie in {end - begin} bytes")
         entries[name] = (dtype, shape, start + begin)
         spans.append((begin, end, name))
+    if reader.words[reader.place :].strip(_SPACES):
+        raise reader.fail(f"something follows its end at byte {reader.place}")
     place = 0
     for begin, end, name in sorted(spans):
         if begin != place:
@@ -136,7 +205,14 @@ def header(source: Source) -> tuple[dict[str, str], dict[str, tuple[str, tuple[i
         place = end
     if start + place != source.size:
         raise source.fail(f"the tensors end at {start + place}, the file at {source.size}")
-    return metadata, entries
+    if structure is None:
+        return None, entries
+    try:
+        quoted = str(memoryview(words)[slice(*structure)], "ascii")
+        del words, reader
+        return json.loads(quoted), entries
+    except ValueError:
+        raise source.fail(f"the text under {_KEY!r} is no JSON string in ASCII") from None
 
 
 def _entry(source: Source, name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,11 @@ from fastnn.errors import FormatError
 CHUNK = 1 << 20
 
 
+def _open(path: str, flags: int) -> int:
+    """Open without waiting for somebody to write, if that is what the path is."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 class Source:
     """A file opened for reading at offsets, its size known; refuses what lies outside."""
 
@@ -21,7 +27,10 @@ class Source:
         self.owned = isinstance(file, (str, os.PathLike))
         self.name = os.fspath(file) if self.owned else getattr(file, "name", type(file).__name__)
         if self.owned:
-            stream: Any = open(file, "rb", buffering=0)  # noqa: SIM115
+            stream: Any = open(file, "rb", buffering=0, opener=_open)  # noqa: SIM115
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                stream.close()
+                raise self.fail("expected a regular file, got a device, a pipe or a socket")
         elif hasattr(file, "readinto") and hasattr(file, "seek"):
             stream = file
         else:
@@ -39,7 +48,8 @@ class Source:
 
     def fail(self, what: str) -> FormatError:
         """The error to raise where the file is not what it should be."""
-        return FormatError(f"load: {self.name}: {what}")
+        short = what if len(what) <= 400 else f"{what[:200]} ... {what[-200:]}"  # names may be as long as the file
+        return FormatError(f"load: {self.name}: {short}")
 
     def read_into(self, offset: int, array: np.ndarray) -> None:
         """Fill a C-contiguous array."""

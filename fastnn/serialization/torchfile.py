@@ -213,14 +213,17 @@ class _File:
 
 def _check_members(tree: Any) -> None:
     """FormatError where the tree holds one of this module's own objects, as a storage."""
+    own = (_Storage, _StorageType, _TensorType, _BFloat16, Function)
+    containers = (dict, list, tuple)
     stack, seen = [tree], set()
     while stack:
         value = stack.pop()
-        if isinstance(value, (dict, list, tuple)):
+        if isinstance(value, containers):
             if id(value) not in seen:
                 seen.add(id(value))
-                stack.extend(value.values() if isinstance(value, dict) else value)
-        elif isinstance(value, (_Storage, _StorageType, _TensorType, _BFloat16, Function)):
+                items = value.values() if isinstance(value, dict) else value
+                stack.extend(item for item in items if isinstance(item, own) or (isinstance(item, containers) and item))
+        elif isinstance(value, own):
             raise FormatError("it holds a storage or a class; only tensors, numbers and strings are read")
 
 

@@ -16,9 +16,11 @@ import numpy as np
 
 from fastnn._runtime.tensor import TensorBase
 from fastnn.errors import FormatError
+from fastnn.serialization.pickles import INTEGERS
 from fastnn.tensor import Tensor, from_numpy
 
 DEPTH = 100
+VALUES = 1 << 20  # numbers, strings and containers of a structure: what takes a byte or two in a file is an object here
 MEMBERS = {  # what is made of an array: whether a Parameter, and whether it requires grad
     "tensor": (False, False),
     "leaf": (False, True),
@@ -33,7 +35,15 @@ def flattened(tree: Any) -> tuple[dict[str, np.ndarray], str]:
     arrays: dict[str, np.ndarray] = {}
     # names at the top come as they are, so that other tools find a state dict's own keys
     reserved = {key for key, value in tree.items() if _is_array(value)} if isinstance(tree, Mapping) else set()
-    return arrays, json.dumps(_node(tree, (), arrays, reserved, set()), separators=(",", ":"))
+    words = json.dumps(_node(tree, (), arrays, reserved, set()), separators=(",", ":"))
+    if _values(words) > VALUES:
+        raise ValueError(f"save: more than {VALUES:,} numbers, strings and containers; arrays keep any number of them")
+    return arrays, words
+
+
+def _values(words: str) -> int:
+    """How many values some JSON has, at most."""
+    return words.count(",") + words.count("[") + words.count("{")
 
 
 def _is_array(value: Any) -> bool:
@@ -63,6 +73,8 @@ def _node(
         for key in value:
             if key is not None and not isinstance(key, (bool, int, float, str)):
                 raise TypeError(f"save: keys must be strings or numbers, got {type(key).__name__} in {where}")
+            if not _is_short(key):
+                raise ValueError(f"save: keys must be strings, or numbers below 2**61, got {key:.3e} in {where}")
         kind = "ordered" if isinstance(value, OrderedDict) else "dict"
         made: list[Any] = [kind, [[k, _node(v, (*place, str(k)), arrays, reserved, above)] for k, v in value.items()]]
         versions = getattr(value, "_metadata", None)
@@ -80,12 +92,18 @@ def _node(
     return made
 
 
+def _is_short(key: Any) -> bool:
+    return not isinstance(key, int) or abs(key) < INTEGERS
+
+
 def _is_parameter(value: Any) -> bool:
     return isinstance(value, TensorBase) and type(value).__name__ == "Parameter"
 
 
 def rebuilt(words: str, arrays: dict[str, np.ndarray]) -> Any:
     """The tree of some JSON; FormatError where that is not what `flattened` makes."""
+    if _values(words) > VALUES:
+        raise FormatError(f"the file's structure has more than {VALUES:,} values")
     try:
         node = json.loads(words)
     except (ValueError, RecursionError):
@@ -120,6 +138,8 @@ def _value(node: Any, arrays: dict[str, np.ndarray], unused: set[str], depth: in
     for pair in content:
         if not isinstance(pair, list) or len(pair) != 2 or isinstance(pair[0], (list, dict)) or pair[0] in made:
             raise FormatError("the file's structure holds a dict whose keys are none, or twice the same")
+        if not _is_short(pair[0]):
+            raise FormatError("the file's structure holds a dict with a key beyond 2**61")
         made[pair[0]] = _value(pair[1], arrays, unused, depth + 1)
     if versions is not None:
         if not _are_versions(versions):
