@@ -70,13 +70,12 @@ def read_csv(path: str | os.PathLike[str], target: str | None = None, *, classes
 
     Raises
     ------
-    TableError : a cell is empty or no finite number, a row is too short or long, the column is not there. The text
-        names row (counted from 1, the header included) and column.
+    TableError : a cell is empty or no finite number, a row is too short or long, the column is not there, the file is
+        no UTF-8 text. The text names row (counted from 1, the header included) and column.
     FileNotFoundError : there is no such file.
     """
     path = Path(path)
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
-        rows = [(reader.line_num, row) for reader in (csv.reader(stream),) for row in reader if row]
+    rows = _rows(path)
     if not rows:
         raise TableError(f"{path}: expected a header and rows, got an empty file")
     header = [name.strip() for name in rows[0][1]]
@@ -103,15 +102,34 @@ def read_csv(path: str | os.PathLike[str], target: str | None = None, *, classes
         except ValueError:
             features[i] = math.nan
         if not np.isfinite(features[i]).all():
-            most = float(np.finfo(np.float32).max)
-            bad = next(j for j, cell in enumerate(cells) if not (_is_number(cell) and abs(float(cell)) <= most))
-            raise TableError(f"{path}: row {line}, column {names[bad]!r} must hold a number, got {cells[bad]!r}")
+            bad = next(j for j, cell in enumerate(cells) if not _fits(cell))
+            raise _no_number(str(path), line, names[bad], cells[bad])
     texts = [(line, row[place].strip()) for line, row in rows]
+    numbers = all(_is_number(text) for _, text in texts if text.lower() not in MISSING)
     for line, text in texts:
-        if not text or text.lower() == "nan":
+        if text.lower() in (MISSING if numbers else MISSING[:2]):
             raise TableError(f"{path}: row {line}, column {header[place]!r} must hold what to predict, got {text!r}")
     targets, found = _targets(str(path), header[place], texts, classes)
     return Table(features, targets, tuple(names), header[place], found, path.stem, str(path))
+
+
+def _rows(path: Path) -> list[tuple[int, list[str]]]:
+    """The rows of a CSV file that hold something, with their numbers."""
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.reader(stream)
+        try:
+            return [(reader.line_num, row) for row in reader if row]
+        except csv.Error as error:
+            raise TableError(f"{path}: row {reader.line_num} is no row of a CSV file: {error}") from None
+        except UnicodeDecodeError:
+            pass  # it says where in a buffer, not where in the file
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        try:
+            line.decode()
+        except UnicodeDecodeError as error:
+            wrong = f"byte {line[error.start]:#04x} in row {number}"
+            raise TableError(f"{path}: expected text in UTF-8, got {wrong}") from None
+    raise AssertionError  # whole lines decode only where the whole does
 
 
 def table(frame: Any, target: str | None = None, *, name: str = "table") -> Table:
@@ -125,8 +143,11 @@ def table(frame: Any, target: str | None = None, *, name: str = "table") -> Tabl
         import narwhals as nw
     except ImportError:
         raise ImportError("tables of other libraries need narwhals; run: pip install 'fastnn-cpu[data]'") from None
-    native = nw.from_native(frame, eager_only=True)
-    header = [str(column) for column in native.columns]
+    try:
+        native = nw.from_native(frame, eager_only=True)
+        header = [str(column) for column in native.columns]
+    except nw.exceptions.DuplicateError as error:
+        raise TableError(f"{name}: names of columns must differ: {' '.join(str(error).split())}") from None
     if not header or not len(native):
         raise TableError(f"{name}: expected rows and columns, got {len(native)} and {len(header)}")
     place = _target_column(name, target, header)
@@ -134,30 +155,35 @@ def table(frame: Any, target: str | None = None, *, name: str = "table") -> Tabl
     names = [column for i, column in enumerate(header) if i != place]
     for j, column in enumerate(names):
         values = native[column].to_numpy()
+        if values.dtype.kind in "mMc":  # times and complex numbers: NumPy would take what it can of them
+            raise _no_number(name, 1, column, values[0])
         try:
-            features[:, j] = values
+            with np.errstate(over="ignore"):
+                features[:, j] = values
         except (TypeError, ValueError):
             bad = next(i for i, value in enumerate(values) if not _is_number(value))
-            raise TableError(
-                f"{name}: row {bad + 1}, column {column!r} must hold a number, got {values[bad]!r}"
-            ) from None
+            raise _no_number(name, bad + 1, column, values[bad]) from None
         if not np.isfinite(features[:, j]).all():
             bad = int(np.argmin(np.isfinite(features[:, j])))
-            raise TableError(f"{name}: row {bad + 1}, column {column!r} must hold a number, got {values[bad]}")
+            raise _no_number(name, bad + 1, column, values[bad])
     values = native[header[place]].to_list()
     for i, value in enumerate(values):
-        if value is None or value != value:
-            raise TableError(f"{name}: row {i + 1}, column {header[place]!r} must hold what to predict, got {value!r}")
+        if np.ndim(value) or (not isinstance(value, str) and str(value) in MISSING_VALUES):
+            raise TableError(
+                f"{name}: row {i + 1}, column {header[place]!r} must hold what to predict, got {_short(value)}"
+            )
     targets, found = _targets(name, header[place], [(i + 1, str(v)) for i, v in enumerate(values)], None)
     return Table(features, targets, tuple(names), header[place], found, name, type(frame).__module__.split(".")[0])
 
 
 MOST_CLASSES = 20
+MISSING = ("", "nan", "na", "n/a", "null", "none", "?")  # no target; beside other texts, all but two are classes
+MISSING_VALUES = ("nan", "NaT", "None", "<NA>")  # what they are for libraries of tables, as text
 
 
 def _target_column(where: str, target: str | None, header: Sequence[str]) -> int:
     if len(header) < 2:
-        raise TableError(f"{where}: expected at least 2 columns, got {len(header)}")
+        raise TableError(f"{where}: expected at least 2 columns, with commas between, got {_short(', '.join(header))}")
     if target is None:
         return len(header) - 1
     if target not in header:
@@ -174,24 +200,47 @@ def _targets(
         different = dict.fromkeys(text for _, text in texts)
         finite = all(map(math.isfinite, numbers))
         if finite and not (len(different) <= MOST_CLASSES and all(n == int(n) for n in numbers)):
+            for line, text in texts:
+                if not _fits(text):
+                    raise _no_number(where, line, column, text)
             return np.array(numbers, np.float32), None
         known = sorted(different, key=float) if finite else sorted(different)
         if not finite and len(different) > max(MOST_CLASSES, len(texts) // 2):
-            line, text = next((line, text) for line, text in texts if not _is_number(text))
+            line, text = next((line, text) for line, text in texts if not _fits(text))
             raise TableError(
-                f"{where}: row {line}, column {column!r} must hold a number or one of a few classes, got {text!r} "
-                f"among {len(different)} different values"
+                f"{where}: row {line}, column {column!r} must hold a number or one of a few classes, "
+                f"got {_short(text)} among {len(different)} different values"
             )
     places = {name: i for i, name in enumerate(known)}
     for line, text in texts:
         if text not in places:
-            raise TableError(f"{where}: row {line}, column {column!r} must be one of {', '.join(known)}, got {text!r}")
+            raise TableError(
+                f"{where}: row {line}, column {column!r} must be one of {', '.join(known)}, got {_short(text)}"
+            )
     return np.array([places[text] for _, text in texts], np.int64), tuple(known)
 
 
 def _is_number(value: Any) -> bool:
+    if isinstance(value, (np.complexfloating, np.datetime64, np.timedelta64)):
+        return False
     try:
         float(value)
     except (TypeError, ValueError):
         return False
     return True
+
+
+def _fits(value: Any) -> bool:
+    """Whether a value is a number that float32 can hold."""
+    return _is_number(value) and abs(float(value)) <= float(np.finfo(np.float32).max)
+
+
+def _no_number(where: str, row: int, column: str, value: Any) -> TableError:
+    beyond = " (beyond float32)" if _is_number(value) and math.isfinite(float(value)) else ""
+    return TableError(f"{where}: row {row}, column {column!r} must hold a number, got {_short(value)}{beyond}")
+
+
+def _short(value: Any) -> str:
+    """A value as the text of an error shows it."""
+    text = repr(value.item() if isinstance(value, np.generic) else value)
+    return text if len(text) <= 60 else f"{text[:56]} ..."

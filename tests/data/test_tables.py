@@ -38,6 +38,74 @@ def test_text_that_is_no_class(tmp_path):
         read_csv(written(tmp_path, "a,b\n" + rows))
 
 
+NUMBERS = "".join(f"{i},{i}.5\n" for i in range(30))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "expected a header and rows, got an empty file"),
+        ("a,y\n", "expected rows below the header, got none"),
+        ("a,b,y\n1,2,0\n3,,1\n", "row 3, column 'b' must hold a number, got ''"),
+        ("a,b,y\n1,2,0\n3,hello,1\n", "row 3, column 'b' must hold a number, got 'hello'"),
+        ("a,b,y\n1,2,0\n3,NaN,1\n", "row 3, column 'b' must hold a number, got 'NaN'"),
+        ("a,b,y\n1,2,0\n-inf,3,1\n", "row 3, column 'a' must hold a number, got '-inf'"),
+        ("a,b,y\n1e39,2,0\n", "row 2, column 'a' must hold a number, got '1e39' (beyond float32)"),
+        ('a,y\n"1,000",0\n', "row 2, column 'a' must hold a number, got '1,000'"),
+        ("a,y\n\n1,0\n\nx,1\n", "row 5, column 'a' must hold a number, got 'x'"),
+        ("a,y\r\n1,0\r\nx,1\r\n", "row 3, column 'a' must hold a number, got 'x'"),
+        ("a,y\n" + "x" * 100_000 + ",0\n", "must hold a number, got '" + "x" * 55 + " ..."),
+        ("a,y\n" + "9" * 200_000 + ",0\n", "row 2 is no row of a CSV file: field larger than field limit"),
+        ("a,b,y\n1,2\n", "row 2 must have 3 cells like the header, got 2"),
+        ("a,b,y\n1,2,0\n1,2,0,4\n", "row 3 must have 3 cells like the header, got 4"),
+        ('a,b,y\n1,"2,0\n1,3,1\n', "row 3 must have 3 cells like the header, got 2"),
+        ("a;b;y\n1;2;0\n", "expected at least 2 columns, with commas between, got 'a;b;y'"),
+        ("a,a,y\n1,2,3\n", "names of columns must differ, got 'a' twice"),
+        ("a,y\n1,0\n2,\n", "row 3, column 'y' must hold what to predict, got ''"),
+        ("a,y\n1,0\n2, nan\n", "row 3, column 'y' must hold what to predict, got 'nan'"),
+        ("a,y\n1,0\n2,NA\n3,1\n", "row 3, column 'y' must hold what to predict, got 'NA'"),
+        ("a,y\n" + NUMBERS + "1,?\n", "row 32, column 'y' must hold what to predict, got '?'"),
+        ("a,y\n" + NUMBERS + "1,inf\n", "row 32, column 'y' must hold a number or one of a few classes, got 'inf'"),
+        ("a,y\n" + NUMBERS + "1,1e39\n", "row 32, column 'y' must hold a number, got '1e39' (beyond float32)"),
+        (b"a,y\n1,\xe9\n", "expected text in UTF-8, got byte 0xe9 in row 2"),
+        ("a,y\n1,0\n".encode("utf-16"), "expected text in UTF-8, got byte 0xff in row 1"),
+    ],
+)
+def test_what_is_wrong_is_told_with_row_and_column(tmp_path, text, words):
+    path = tmp_path / "t.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(TableError) as caught:
+        read_csv(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert words in str(caught.value)
+
+
+def test_texts_for_nothing_are_classes_among_classes(tmp_path):
+    assert read_csv(written(tmp_path, "a,y\n1,NA\n2,EU\n3,None\n")).classes == ("EU", "NA", "None")
+
+
+def test_what_is_wrong_in_tables_of_pandas():
+    pd = pytest.importorskip("pandas")
+    good = {"a": [1.0, 2.0], "y": [0, 1]}
+    for given, words in (
+        ({"a": [1e39, 0.0]}, "row 1, column 'a' must hold a number, got 1e+39 (beyond float32)"),
+        ({"a": [0.0, -np.inf]}, "row 2, column 'a' must hold a number, got -inf"),
+        ({"a": [1.0, None]}, "row 2, column 'a' must hold a number, got nan"),
+        ({"a": [1j, 2]}, "row 1, column 'a' must hold a number, got 1j"),
+        ({"a": [pd.Timestamp("2020")] * 2}, "row 1, column 'a' must hold a number, got datetime"),
+        ({"a": [1, [2]]}, "row 2, column 'a' must hold a number, got [2]"),
+        ({"y": [0, None]}, "row 2, column 'y' must hold what to predict, got nan"),
+        ({"y": pd.array([0, None], dtype="Int64")}, "row 2, column 'y' must hold what to predict, got <NA>"),
+        ({"y": [pd.Timestamp("2020"), None]}, "row 2, column 'y' must hold what to predict, got NaT"),
+        ({"y": [np.zeros(2), np.zeros(2)]}, "row 1, column 'y' must hold what to predict, got array"),
+    ):
+        with pytest.raises(TableError) as caught:
+            table(pd.DataFrame(good | given), "y")
+        assert words in str(caught.value)
+    with pytest.raises(TableError, match="names of columns must differ"):
+        table(pd.DataFrame([[1, 2, 3]], columns=["a", "a", "y"]))
+
+
 def test_tables_of_pandas():
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({"a": [1, 2, 3], "b": [0.5, 1.5, 2.5], "y": ["p", "q", "p"]})
