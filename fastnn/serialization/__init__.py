@@ -21,6 +21,9 @@ def save(obj: Any, f: Any) -> None:
     Raises
     ------
     TypeError : something in `obj` is none of these. Nothing is pickled, ever.
+    ValueError : more than about a million numbers and strings outside of arrays, or keys of 2**61 and more: files of
+        such would not be read.
+    OSError : the system refuses the file, which then is as before.
     """
     from fastnn.serialization import safetensors
 
@@ -45,7 +48,8 @@ def load(f: Any, map_location: Any = None, *, weights_only: bool | None = None, 
 
     Raises
     ------
-    fastnn.errors.FormatError : the file is damaged, or holds something else. It is a ValueError and a RuntimeError.
+    fastnn.errors.FormatError : the file is damaged, or holds something else, or is a pipe or a device. It is a
+        ValueError and a RuntimeError.
     """
     from fastnn.serialization import safetensors, torchfile
     from fastnn.serialization.source import Source
