@@ -67,7 +67,7 @@ if TYPE_CHECKING:
         vdot,
     )
     from fastnn.serialization import load, save
-    from fastnn.training import evaluate, fit, predict
+    from fastnn.training import evaluate, fit, fit_many, predict
 
 __version__ = "0.1.0"
 
@@ -105,6 +105,7 @@ _LAZY_FROM = {
     "evaluate": "fastnn.training",
     "explain": "fastnn.explanation",
     "fit": "fastnn.training",
+    "fit_many": "fastnn.training",
     "load": "fastnn.serialization",
     "predict": "fastnn.training",
     "save": "fastnn.serialization",
@@ -158,6 +159,7 @@ __all__ = [
     "evaluate",
     "explain",
     "fit",
+    "fit_many",
     "from_dlpack",
     "from_numpy",
     "func",

@@ -159,6 +159,17 @@ default_generator = Generator()
 default_generator.seed()
 
 
+@contextmanager
+def using(generator: Generator) -> Iterator[None]:
+    """Within the block the default generator hands out the draws of another one."""
+    before = default_generator._stream
+    default_generator._stream = generator._stream
+    try:
+        yield
+    finally:
+        generator._stream, default_generator._stream = default_generator._stream, before
+
+
 def generator_argument(name: str, generator: Any) -> Generator:
     """The generator to draw from: the given one, by default the default one."""
     if generator is None:

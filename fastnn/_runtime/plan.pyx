@@ -282,47 +282,58 @@ cdef class Plan:
 
         Returns the results, or STALE or BUSY where nothing was done.
         """
-        cdef list blocks, made
-        cdef View view
+        cdef list blocks
         if not self.lock.acquire(False):
             return BUSY
         try:
-            if not self.holds():
+            if not self.prepare():
                 return STALE
-            for update in self.updates:
-                cells = update.prepare()
-                if cells is None:
-                    return STALE
-                self.fill(update.first, cells)
-            for generator, places in self.draws:
-                cells = generator.cells()
-                for place in places:
-                    self.fill(place, cells)
-            self.note_use()
             blocks = []
+            self.settle(arrays, blocks)
             self.perform(arrays, blocks)
-            for update in self.updates:
-                update.finish()
-            for function in self.after:
-                function()
-            for tensor in self.touched:
-                (<TensorBase>tensor).touch()
-            self.leave_gradients()
-            made = []
-            for item in self.results:
-                view = <View>item
-                if view.slot < 0:
-                    made.append(wrap(view.over(NULL, None)))
-                elif view.slot < self.n_args:
-                    made.append(wrap(view.over(self.bases[view.slot], arrays[view.slot])))
-                elif view.slot < self.first_grad:
-                    made.append(wrap(view.over(self.bases[view.slot], blocks[view.slot - self.first_result])))
-                else:
-                    holder = <object>PyArray_BASE((<TensorBase>self.grad_owners[view.slot - self.first_grad]).array)
-                    made.append(wrap(view.over(self.bases[view.slot], holder)))
-            return made
+            return self.finish(arrays, blocks)
         finally:
             self.lock.release()
+
+    cdef bint prepare(self) except -1:
+        """Look whether the plan holds, and fill the cells; False (and nothing done) where it does not."""
+        if not self.holds():
+            return False
+        for update in self.updates:
+            cells = update.prepare()
+            if cells is None:
+                return False
+            self.fill(update.first, cells)
+        for generator, places in self.draws:
+            cells = generator.cells()
+            for place in places:
+                self.fill(place, cells)
+        self.note_use()
+        return True
+
+    cdef list finish(self, list arrays, list blocks):
+        """What follows the phases; returns the results."""
+        cdef list made = []
+        cdef View view
+        for update in self.updates:
+            update.finish()
+        for function in self.after:
+            function()
+        for tensor in self.touched:
+            (<TensorBase>tensor).touch()
+        self.leave_gradients()
+        for item in self.results:
+            view = <View>item
+            if view.slot < 0:
+                made.append(wrap(view.over(NULL, None)))
+            elif view.slot < self.n_args:
+                made.append(wrap(view.over(self.bases[view.slot], arrays[view.slot])))
+            elif view.slot < self.first_grad:
+                made.append(wrap(view.over(self.bases[view.slot], blocks[view.slot - self.first_result])))
+            else:
+                holder = <object>PyArray_BASE((<TensorBase>self.grad_owners[view.slot - self.first_grad]).array)
+                made.append(wrap(view.over(self.bases[view.slot], holder)))
+        return made
 
     def fill(self, Py_ssize_t first, tuple values):
         """Write cells."""
@@ -330,9 +341,8 @@ cdef class Plan:
         for i in range(len(values)):
             self.cells[first + i] = values[i]
 
-    cdef int perform(self, list arrays, list blocks) except -1:
-        """Give every slot its address, then run the phases."""
-        cdef Stretch* stretch
+    cdef int settle(self, list arrays, list blocks) except -1:
+        """Give every slot its address; `blocks` receives the memory of the results."""
         cdef Block block
         cdef TensorBase tensor
         cdef size_t i
@@ -348,6 +358,12 @@ cdef class Plan:
             if view is not None:
                 tensor = <TensorBase>owner
                 self.move((<View>view).slot, <char*>cnp.PyArray_DATA(tensor._grad.array))
+        return 0
+
+    cdef int perform(self, list arrays, list blocks) except -1:
+        """Run the phases."""
+        cdef Stretch* stretch
+        cdef size_t i
         for i in range(self.stretches.size()):
             stretch = &self.stretches[i]
             if stretch.end > stretch.begin:
@@ -357,15 +373,29 @@ cdef class Plan:
                 else:
                     run_phases(&self.phases[stretch.begin], stretch.end - stretch.begin)
             if stretch.status != NULL:
-                if stretch.status[0] != 0:
-                    action, views = self.actions[i]
-                    raise action(stretch.status[0], self.seen(views, arrays, blocks))
+                self.check(i, arrays, blocks)
             elif self.actions[i] is not None:
                 action, views = self.actions[i]
                 action(self.seen(views, arrays, blocks))
             elif i + 1 < self.stretches.size():
                 PyErr_CheckSignals()
         return 0
+
+    cdef int check(self, size_t stretch, list arrays, list blocks) except -1:
+        """Raise what a check has found."""
+        cdef int64_t status = self.stretches[stretch].status[0]
+        if status != 0:
+            action, views = self.actions[stretch]
+            raise action(status, self.seen(views, arrays, blocks))
+        return 0
+
+    cdef bint runs_alone(self):
+        """Whether the phases need Python for nothing but checks."""
+        cdef size_t i
+        for i in range(self.stretches.size()):
+            if self.stretches[i].status == NULL and self.actions[i] is not None:
+                return False
+        return True
 
     cdef void move(self, size_t slot, char* base) noexcept:
         """Let a slot lie at an address."""
@@ -419,6 +449,87 @@ cdef class Plan:
             tensor._grad = None
 
 
+cdef struct Job:
+    # a plan's phases in their stretches, and the stretch whose check failed, or -1; what lies there is overwritten
+    # only by phases that then do not run
+    const Phase* phases
+    const Stretch* stretches
+    int64_t count
+    int64_t failed
+
+
+cdef void run_jobs(const int64_t* args, int64_t first, int64_t last, void* scratch) noexcept nogil:
+    """A kernel whose chunks are whole plans."""
+    cdef Job* job
+    cdef const Stretch* stretch
+    cdef const Phase* phase
+    cdef int64_t i, k
+    cdef int p
+    for i in range(first, last):
+        job = <Job*>args[0] + i
+        for k in range(job.count):
+            stretch = job.stretches + k
+            for p in range(stretch.begin, stretch.end):
+                phase = job.phases + p
+                if phase.chunks > 0:
+                    phase.kernel(phase.args, 0, phase.chunks, scratch)
+            if stretch.status != NULL and stretch.status[0] != 0:
+                job.failed = k
+                break
+
+
+def replay_together(list plans, list arguments):
+    """Replay several plans side by side, each on one thread; `arguments` are lists of arrays, one for each plan.
+
+    Returns a list of results for each plan; STALE or BUSY, and nothing is done, where one of the plans does not hold or
+    is in use, or needs Python between its phases, or appears twice.
+    """
+    cdef vector[Job] jobs
+    cdef Job job
+    cdef Phase phase
+    cdef int64_t[1] args
+    cdef Plan plan
+    cdef list locked = [], blocks = [], made = []
+    cdef size_t k
+    phase.work = 0
+    try:
+        for item in plans:
+            plan = <Plan?>item
+            if not plan.lock.acquire(False):
+                return BUSY
+            locked.append(plan)
+        for plan in locked:
+            if not plan.runs_alone() or not plan.prepare():
+                return STALE
+        for plan, arrays in zip(locked, arguments, strict=True):
+            own = []
+            plan.settle(arrays, own)
+            blocks.append(own)
+            job.phases = plan.phases.data()
+            job.stretches = plan.stretches.data()
+            job.count = plan.stretches.size()
+            job.failed = -1
+            jobs.push_back(job)
+            phase.work += plan.work
+        args[0] = <int64_t>jobs.data()
+        phase.kernel = run_jobs
+        phase.args = args
+        phase.chunks = jobs.size()
+        phase.tag = 0
+        with nogil:
+            run_phases(&phase, 1)
+        for k in range(jobs.size()):
+            if jobs[k].failed >= 0:
+                plan = <Plan>locked[k]
+                plan.check(jobs[k].failed, arguments[k], blocks[k])
+        for plan, arrays, own in zip(locked, arguments, blocks):
+            made.append(plan.finish(arrays, own))
+        return made
+    finally:
+        for plan in locked:
+            plan.lock.release()
+
+
 cdef class Replayer:
     """What a compiled function's calls go through: those whose plan is known are replayed here.
 
@@ -434,25 +545,31 @@ cdef class Replayer:
         self.plans = {}
 
     def __call__(self, *args, **kwargs):
-        cdef Signature signature
         cdef list arrays = []
-        cdef Plan plan = None
-        cdef bytes key
-        if recorder() == NULL and not kwargs and self.sign(args, arrays, &signature):
-            key = self.recent_key
-            if key is not None and signature.equals(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)):
-                plan = self.recent
-            else:
-                key = PyBytes_FromStringAndSize(<const char*>signature.words, signature.bytes_used())
-                plan = self.plans.get(key)
-                if plan is not None:
-                    self.recent, self.recent_key = plan, key
+        cdef Plan plan
+        if recorder() == NULL and not kwargs:
+            plan = self.known(args, arrays)
             if plan is not None:
                 found = plan.replay(arrays)
                 if found is not STALE and found is not BUSY:
                     self.plan = plan
                     return found[0] if plan.form is None else self._shape(plan.form, found)
         return self._miss(args, kwargs)
+
+    cdef Plan known(self, tuple args, list arrays):
+        """The plan for arguments, whose arrays are put into a list; None where there is none here."""
+        cdef Signature signature
+        cdef Plan plan
+        cdef bytes key = self.recent_key
+        if not self.sign(args, arrays, &signature):
+            return None
+        if key is not None and signature.equals(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)):
+            return self.recent
+        key = PyBytes_FromStringAndSize(<const char*>signature.words, signature.bytes_used())
+        plan = self.plans.get(key)
+        if plan is not None:
+            self.recent, self.recent_key = plan, key
+        return plan
 
     cdef bint sign(self, tuple args, list arrays, Signature* signature) except -1:
         """Write down the signature of arguments that are arrays and tensors; False where they are not that simple."""
@@ -501,6 +618,31 @@ cdef class Replayer:
 
     def _shape(self, form, results):
         raise NotImplementedError
+
+
+def call_together(list functions, list calls):
+    """Call compiled functions side by side, each on one thread, with a tuple of arguments each; returns the results.
+
+    Where a plan is missing or does not serve, they are called one after the other.
+    """
+    cdef list plans = [], arguments = [], arrays
+    cdef Replayer function
+    cdef Plan plan
+    for function, args in zip(functions, calls, strict=True):
+        arrays = []
+        plan = None if recorder() != NULL else function.known(args, arrays)
+        if plan is None:
+            break
+        plans.append(plan)
+        arguments.append(arrays)
+    if len(plans) == len(functions):
+        found = replay_together(plans, arguments)
+        if found is not STALE and found is not BUSY:
+            for i, function in enumerate(functions):
+                function.plan = plan = plans[i]
+                found[i] = found[i][0] if plan.form is None else function._shape(plan.form, found[i])
+            return found
+    return [function(*args) for function, args in zip(functions, calls)]
 
 
 def fixed(View view):

@@ -30,6 +30,7 @@ from fastnn.compilation.recording import (
 from fastnn.compilation.report import Report, Row
 from fastnn.ops.lowering import Cell, Operand, Routine
 from fastnn.ops.lowering import Phase as LoweredPhase
+from fastnn.random import Generator, default_generator
 
 # Work, in estimated nanoseconds, after which a replay looks for signals.
 POLL = 20_000_000
@@ -115,15 +116,21 @@ class Builder:
     recording : of a call that went well.
     results : the arrays that the call returned.
     guard : function that tells whether modules are as they were.
+    generator : what replays draw from where the recorded call drew from the default generator.
     """
 
-    def __init__(self, recording: Recording, results: Sequence[Array], guard: Callable[[], bool]) -> None:
+    def __init__(
+        self, recording: Recording, results: Sequence[Array], guard: Callable[[], bool],
+        generator: Generator | None = None,
+    ) -> None:  # fmt: skip
         self.recording, self.results, self.guard = recording, list(results), guard
         self.steps = recording.steps
         self.buffers: list[Buffer] = []
         self.keep: list[Any] = []
         self.cells: list[float] = []
-        self.draws: list[tuple[Any, list[int]]] = [(generator, []) for generator, _ in recording.draws]
+        self.draws: list[tuple[Any, list[int]]] = [
+            (own if generator is None or own is not default_generator else generator, []) for own, _ in recording.draws
+        ]
         self.phases: list[tuple[int, list[Any], int, int]] = []
         self.tables: list[tuple[Array, list[tuple[int, int, int]]]] = []
         self.stretches: list[tuple[int, int, Any, list[Any]]] = []

@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,14 @@ import numpy as np
 from fastnn._runtime.capture import active, listen, restore
 from fastnn._runtime.dispatch import get_backend
 from fastnn._runtime.plan import BUSY, STALE, Plan, Replayer
-from fastnn._runtime.tensor import TensorBase, is_grad_enabled, set_grad_enabled_now
+from fastnn._runtime.tensor import TensorBase, is_grad_enabled
+from fastnn.autograd import no_grad
 from fastnn.compilation.building import Builder
 from fastnn.compilation.guards import unchanged
 from fastnn.compilation.recording import Recording, address_of, extent_of
 from fastnn.errors import CompileError
 from fastnn.nn.module import Module
+from fastnn.random import Generator, using
 from fastnn.tensor import from_numpy
 
 MAX_PLANS = 16
@@ -105,9 +108,11 @@ class Compiled(Replayer):
 
     plans: dict[Any, list[Plan]]
 
-    def __init__(self, function: Callable[..., Any], strict: bool, gradients: bool) -> None:
+    def __init__(
+        self, function: Callable[..., Any], strict: bool, gradients: bool, generator: Generator | None = None
+    ) -> None:
         functools.update_wrapper(self, function)
-        self.function, self.strict, self.gradients = function, strict, gradients
+        self.function, self.strict, self.gradients, self.generator = function, strict, gradients, generator
         self.plans = {}
         self.seen: OrderedDict[Any, None] = OrderedDict()
         self.failure: str | None = None
@@ -141,13 +146,11 @@ class Compiled(Replayer):
         return self._called(args, kwargs)
 
     def _called(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self.gradients:
-            return self.function(*args, **kwargs)
-        before = set_grad_enabled_now(False)
-        try:
-            return self.function(*args, **kwargs)
-        finally:
-            set_grad_enabled_now(before)
+        with nullcontext() if self.generator is None else using(self.generator):
+            if self.gradients:
+                return self.function(*args, **kwargs)
+            with no_grad():
+                return self.function(*args, **kwargs)
 
     def _record(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], key: Any, leaves: list[Any], form: Any
@@ -188,6 +191,7 @@ class Compiled(Replayer):
                     recording,
                     [x.array if isinstance(x, TensorBase) else x for x in given],
                     unchanged(recording.modules.values()),
+                    self.generator,
                 )
                 plan = builder.build()
         except CompileError:
@@ -220,7 +224,7 @@ class Compiled(Replayer):
                     del self.plans[key]
 
 
-def compile(function: Any, *, strict: bool = True) -> Compiled:
+def compile(function: Any, *, strict: bool = True, generator: Generator | None = None) -> Compiled:
     """Record what a function does with fastnn when it is first called, and repeat that afterwards without Python.
 
     Parameters
@@ -229,6 +233,7 @@ def compile(function: Any, *, strict: bool = True) -> Compiled:
         do all of a training step: forward, loss, backward, clipping, the optimizer's and the schedule's step. Or a
         `fastnn.nn.Module`, whose forward pass is then compiled for inference: its results carry no gradients.
     strict : raise CompileError where something cannot be recorded. Otherwise warn once and go on without plans.
+    generator : what the function draws random numbers from, in place of the default generator.
 
     Returns
     -------
@@ -240,10 +245,10 @@ def compile(function: Any, *, strict: bool = True) -> Compiled:
     """
     if isinstance(function, Module):
         module = function
-        return Compiled(module.__call__, strict, gradients=False)
+        return Compiled(module.__call__, strict, False, generator)
     if not callable(function):
         raise TypeError(f"compile: expected a function or a Module, got {type(function).__name__}")
-    return Compiled(function, strict, gradients=True)
+    return Compiled(function, strict, True, generator)
 
 
 __all__ = ["Compiled", "compile"]

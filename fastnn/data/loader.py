@@ -21,6 +21,7 @@ from fastnn.data.tables import Table
 from fastnn.ops.op import KERNEL_DTYPES
 from fastnn.tensor import Tensor, from_numpy
 
+GATHERED = 1 << 17  # bytes that are gathered at a time where batches are smaller
 MANY = 1 << 14  # numbers of a batch from which a kernel gathers it
 
 
@@ -151,12 +152,15 @@ class DataLoader:
         if rows is not None:
             order = rows if order is None else rows[order]
         count = len(self.dataset)
-        for start in range(first * self.batch_size, len(self) * self.batch_size, self.batch_size):
-            stop = min(start + self.batch_size, count)
-            yield tuple(
-                from_numpy(array[start:stop].copy() if order is None else taken(array, order[start:stop]))
-                for array in arrays
-            )
+        last = min(len(self) * self.batch_size, count)
+        # small batches are gathered several at a time: they share a piece of memory, but no element
+        row = sum(array.nbytes // max(1, len(array)) for array in arrays)
+        at_once = max(1, GATHERED // max(1, row * self.batch_size)) * self.batch_size
+        for begin in range(first * self.batch_size, last, at_once):
+            end = min(begin + at_once, last)
+            parts = [array[begin:end].copy() if order is None else taken(array, order[begin:end]) for array in arrays]
+            for start in range(0, end - begin, self.batch_size):
+                yield tuple(from_numpy(part[start : start + self.batch_size]) for part in parts)
 
     # -- items
 

@@ -12,6 +12,7 @@ from fastnn.training.callbacks import (
 from fastnn.training.checkpoint import Checkpoint, CheckpointError
 from fastnn.training.history import Epoch, History
 from fastnn.training.loop import evaluate, fit, predict
+from fastnn.training.many import fit_many
 from fastnn.training.metrics import METRICS, Metric
 from fastnn.training.run import Run
 
@@ -32,5 +33,6 @@ __all__ = [
     "TimeLimit",
     "evaluate",
     "fit",
+    "fit_many",
     "predict",
 ]

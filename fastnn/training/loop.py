@@ -12,6 +12,7 @@ import numpy as np
 
 from fastnn.autograd import no_grad
 from fastnn.data import DataLoader, ImageData, ImageSplits, TensorDataset
+from fastnn.random import Generator
 from fastnn.tensor import Tensor, as_tensor
 from fastnn.training.callbacks import Call, LearningRateSchedule
 from fastnn.training.checkpoint import Checkpoint, find, restore
@@ -82,7 +83,7 @@ def fit(
     if epochs != int(epochs) or epochs < 0:
         raise ValueError(f"fit: epochs must be a whole number from 0 on, got {epochs!r}")
     if isinstance(validation, float):
-        data, validation = _split(data, validation)
+        data, validation = split_off(data, validation)
     loader = as_loader("fit: data", data, batch_size, shuffle, seed)
     held_out = None if validation is None else as_loader("fit: validation", validation, EVALUATION_BATCH, False, 0)
     run = Run(
@@ -116,8 +117,11 @@ def fit(
     return train(run)
 
 
-def update_step(run: Run, compiled: bool) -> Callable[..., tuple[Tensor, Any]]:
-    """The function that trains on a batch; it gives the loss, and the output if there are metrics to measure it."""
+def update_step(run: Run, compiled: bool, generator: Generator | None = None) -> Callable[..., tuple[Tensor, Any]]:
+    """The function that trains on a batch; it gives the loss, and the output if there are metrics to measure it.
+
+    `generator` is to be drawn from in place of the default one.
+    """
     model, loss_fn, optimizer, measured = run.model, run.loss_fn, run.optimizer, bool(run.metrics.all)
 
     def update(*batch: Tensor) -> tuple[Tensor, Any]:
@@ -135,7 +139,7 @@ def update_step(run: Run, compiled: bool) -> Callable[..., tuple[Tensor, Any]]:
         return update
     from fastnn.compilation import compile
 
-    return compile(update, strict=False)
+    return compile(update, strict=False, generator=generator)
 
 
 def train(run: Run) -> History:
@@ -189,7 +193,7 @@ def _epoch(run: Run, check: Callable[[], None]) -> None:
             break
     values = {"loss": run.loss_sum / run.samples if run.samples else math.nan, **measured.values()}
     if run.validation is not None:
-        values |= _evaluate(run.model, run.validation, run.loss_fn, run.held_out_metrics, "val_")
+        values |= evaluated(run.model, run.validation, run.loss_fn, run.held_out_metrics, "val_")
     epoch = Epoch(run.epoch, lr, values, run.seconds, run.samples)
     run.history.epochs.append(epoch)
     # what a callback saves from here on is the start of the next epoch
@@ -222,9 +226,10 @@ def split_batch(batch: Any) -> tuple[tuple[Any, ...], Any]:
     return (tensor,), tensor
 
 
-def _evaluate(
+def evaluated(
     model: Any, loader: Any, loss_fn: Callable[..., Any] | None, metrics: Metrics, prefix: str = ""
 ) -> dict[str, Any]:
+    """Loss and metrics of a model on a loader's batches, by name."""
     metrics.reset()
     total, samples = 0.0, 0
     with evaluating(model), no_grad():
@@ -268,7 +273,7 @@ def evaluate(
     if loss is None and isinstance(metrics, (tuple, list)) and not metrics:
         raise ValueError("evaluate: expected a loss or metrics, got neither")
     loader = as_loader("evaluate: data", data, batch_size, False, 0)
-    return _evaluate(model, loader, None if loss is None else loss_function(loss), Metrics(metrics))
+    return evaluated(model, loader, None if loss is None else loss_function(loss), Metrics(metrics))
 
 
 def predict(model: Any, data: Any, *, batch_size: int = EVALUATION_BATCH) -> np.ndarray:
@@ -318,7 +323,7 @@ def as_loader(name: str, data: Any, batch_size: int, shuffle: bool, seed: int | 
     raise TypeError(f"{name}: expected arrays, a dataset or a loader, got {type(data).__name__}")
 
 
-def _split(data: Any, share: float) -> tuple[Any, Any]:
+def split_off(data: Any, share: float) -> tuple[Any, Any]:
     """Hold the last samples out."""
     if not 0 < share < 1:
         raise ValueError(f"fit: validation must lie between 0 and 1 as a share of the data, got {share}")
