@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from fastnn.nn import functional as F
+from fastnn.nn.distance import PairwiseDistance
 from fastnn.nn.functional.loss import legacy_reduction
 from fastnn.nn.module import Module
 from fastnn.tensor import Tensor
@@ -344,7 +345,7 @@ class TripletMarginWithDistanceLoss(Loss):
         super().__init__(reduction=reduction)
         if margin <= 0:
             raise ValueError(f"TripletMarginWithDistanceLoss: margin must be above 0, got {margin}")
-        self.distance_function = F.pairwise_distance if distance_function is None else distance_function
+        self.distance_function = PairwiseDistance() if distance_function is None else distance_function
         self.margin = margin
         self.swap = swap
 

@@ -422,7 +422,7 @@ def test_modules_check_their_reduction(name):
     with pytest.raises(ValueError, match=f"{name}: reduction must be one of .*, got 'average'"):
         module(reduction="average")
     assert module(reduction="sum").reduction == "sum"
-    assert repr(module()) == f"{name}()"
+    assert repr(module()).startswith(f"{name}(")
 
 
 def test_modules_hand_on_their_options():
