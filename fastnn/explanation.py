@@ -18,6 +18,7 @@ import numpy.typing as npt
 from fastnn._backend import backend
 from fastnn._kernels import cpu
 from fastnn._runtime.tensor import TensorBase
+from fastnn._text import aligned, amount, duration
 from fastnn.errors import DTypeError
 from fastnn.ops import every
 from fastnn.ops.lowering import Array, Candidate, Cell, Considered, Lowering, Operand, Phase, Storage, dense_strides
@@ -75,7 +76,7 @@ def explain(
     present = {n: x for n, x in zip(names, inputs, strict=True) if x is not None}
     explained = Explanation(op.name, present)
     lowered = op.lower_forward(arrays, attributes, shapes, floats, explaining=True)
-    flops = op.count_flops({n: shapes[n] for n in names}, attributes)
+    flops = op.count_flops(shapes, attributes)
     if lowered is None:
         explained.passes.append(Pass("forward", reference=_why_reference(op, floats), flops=flops))
     else:
@@ -88,7 +89,6 @@ def explain(
         if lowered is None:
             explained.passes.append(Pass("backward", reference="as in the forward pass"))
         else:
-            shapes |= {place.name: y.shape for place, y in zip(op.spec.outputs, outputs, strict=True)}
             explained.passes.append(_backward(op, arrays, outputs, attributes, shapes, needs))
     return explained
 
@@ -300,18 +300,13 @@ def _backward(
     shapes: dict[str, Any],
     needs: Sequence[bool],
 ) -> Pass:
-    known = dict(zip(op.input_names, arrays, strict=True))
-    known |= {place.name: y for place, y in zip(op.spec.outputs, outputs, strict=True)}
-    given = [*outputs[: op.n_returned], *(known[n] for n in op.saves)]
-    moved = [None if a is None else replace(a, storage=i, offset=0) for i, a in enumerate(given)]
-    lowered = op.lower_backward(
-        moved[: op.n_returned], moved[op.n_returned :], attributes, shapes, needs, explaining=True
-    )
+    lowered = op.lower_gradients(arrays, outputs, attributes, shapes, needs, explaining=True)
     if lowered is None:
         return Pass("backward", reference=f"no kernel of {op.name} takes these shapes, strides or options")
     low, results = lowered
     stored = [*(f"d{place.name}" for place in op.spec.returned), *op.saves]
-    return _pass("backward", low, [*stored, *_named_outputs(low, [f"d{n}" for n in op.input_names], results)], None)
+    flops = op.count_backward_flops(shapes, attributes, needs)
+    return _pass("backward", low, [*stored, *_named_outputs(low, [f"d{n}" for n in op.input_names], results)], flops)
 
 
 # -- the text
@@ -347,7 +342,7 @@ class Explanation:
             for n, x in self.inputs.items()
         ]
         rows += [["gives", n, *_described(y), y.dtype] for n, y in self.results.items()]
-        yield from _table(rows, "   ")
+        yield from aligned(rows, "   ")
         for one in self.passes:
             yield ""
             yield from _pass_lines(one)
@@ -362,27 +357,26 @@ def _pass_lines(one: Pass) -> Iterator[str]:
         yield f"{one.name}: nothing to compute"
         yield from _note_lines(one.notes)
         return
-    facts = [f"{count} phase{'' if count == 1 else 's'}", f"estimated {_time(one.work)} of one core"]
+    facts = [f"{count} phase{'' if count == 1 else 's'}", f"estimated {duration(one.work)} of one core"]
     if one.flops is not None:
-        facts.append(_amount(one.flops, "FLOP"))
+        facts.append(amount(one.flops, "FLOP"))
     if one.temporary:
-        facts.append(f"{_amount(one.temporary, 'B')} of working memory")
+        facts.append(f"{amount(one.temporary, 'B')} of working memory")
     yield f"{one.name}: {', '.join(facts)}"
     for number, phase in enumerate(one.phases, 1):
         yield f"{number:2} {phase.kernel}  {' '.join(f'{n}={v}' for n, v in phase.static)}".rstrip()
         yield f"   {_phase_facts(phase)}"
-        yield from _table(list(_operand_rows(phase, one.names)), "   ", right=(4,))
+        yield from aligned(list(_operand_rows(phase, one.names)), "   ", right=(4,))
         yield from _note_lines(phase.notes)
     yield from _note_lines(one.notes)
 
 
 def _phase_facts(phase: Phase) -> str:
-    facts = [f"{phase.chunks} chunk{'' if phase.chunks == 1 else 's'}", _time(phase.work)]
-    moved = sum(_touched(a.array) * (2 if a.mode == "rw" else 1) for a in phase.args if isinstance(a, Operand))
+    facts = [f"{phase.chunks} chunk{'' if phase.chunks == 1 else 's'}", duration(phase.work)]
     if phase.flops is not None:
-        facts.append(_amount(phase.flops, "FLOP"))
-        if phase.flops and moved:
-            facts.append(f"{phase.flops / moved:.3g} FLOP/B")
+        facts.append(amount(phase.flops, "FLOP"))
+        if phase.flops and phase.nbytes:
+            facts.append(f"{phase.flops / phase.nbytes:.3g} FLOP/B")
     if phase.check is not None:
         facts.append("a check, before anything is written")
     return ", ".join(facts)
@@ -392,7 +386,7 @@ def _operand_rows(phase: Phase, names: Sequence[str]) -> Iterator[list[str]]:
     for argument in phase.args:
         if isinstance(argument, Operand):
             array = argument.array
-            yield [_MODES[argument.mode], names[array.storage], *_described(array), _amount(_touched(array), "B")]
+            yield [_MODES[argument.mode], names[array.storage], *_described(array), amount(array.touched, "B")]
         elif isinstance(argument, Cell):
             yield ["reads", argument.name, "number", "", "8 B"]
 
@@ -403,42 +397,13 @@ def _note_lines(notes: Sequence[Considered | str]) -> Iterator[str]:
             yield f"   {note}"
             continue
         rows = [["  " + note.what, "estimate", ""], *(_candidate_row(c) for c in note.candidates)]
-        yield from _table(rows, "   ", right=(1,))
+        yield from aligned(rows, "   ", right=(1,))
 
 
 def _candidate_row(candidate: Candidate) -> list[str]:
-    estimate = _time(candidate.nanoseconds) if math.isfinite(candidate.nanoseconds) else "-"
+    estimate = duration(candidate.nanoseconds) if math.isfinite(candidate.nanoseconds) else "-"
     return [f"{'*' if candidate.chosen else ' '} {candidate.name}", estimate, candidate.why]
 
 
 def _described(array: Array) -> tuple[str, str]:
     return str(array.shape), f"strides {array.strides}" if array.ndim else ""
-
-
-def _touched(array: Array) -> int:
-    """Bytes of the elements that an operand names, each counted once."""
-    extents = (n for n, s in zip(array.shape, array.strides, strict=True) if s or not n)
-    return math.prod(extents) * array.itemsize
-
-
-def _table(rows: Sequence[Sequence[str]], indent: str, right: Sequence[int] = ()) -> Iterator[str]:
-    """Lines of aligned columns; those in `right` are flush right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
-        yield (indent + "  ".join(cells)).rstrip()
-
-
-def _amount(value: float, unit: str) -> str:
-    """A number with an SI prefix."""
-    for prefix, scale in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= scale:
-            return f"{value / scale:.3g} {prefix}{unit}"
-    return f"{value:.3g} {unit}"
-
-
-def _time(nanoseconds: float) -> str:
-    for unit, scale in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
-        if nanoseconds >= scale:
-            return f"{nanoseconds / scale:.3g} {unit}"
-    return f"{nanoseconds:.3g} ns"

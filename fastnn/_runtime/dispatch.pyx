@@ -25,8 +25,10 @@ from fastnn._runtime.attributes cimport Attributes, gathered
 from fastnn._runtime.call cimport MAX_INPUTS, Call, Signature
 from fastnn._runtime.capture cimport recorder
 from fastnn._runtime.memory cimport new_array
-from fastnn._runtime.recipe cimport Recipe, lies_apart
-from fastnn._runtime.tensor cimport Node, TensorBase, Version, as_array, catch_up, grad_enabled, wrap
+from fastnn._runtime.recipe cimport Recipe, lies_apart, listed
+from fastnn._runtime.tensor cimport (
+    Node, TensorBase, Version, as_array, catch_up, grad_enabled, observed, observing, wrap,
+)
 
 import numpy as np
 
@@ -258,8 +260,21 @@ cdef class Primitive:
             self.prepare(args, n, &call)
         call.signature.words[0] = number << 8 | backend << 1 | call.tensors
         if out is None:
-            return self.run(&call, attributes, cells)
-        return self.run_into(&call, attributes, cells, out)
+            result = self.run(&call, attributes, cells)
+        else:
+            result = self.run_into(&call, attributes, cells, out)
+        if observed():
+            self.tell(&call, result)
+        return result
+
+    @cython.final
+    cdef tell(self, Call* call, result):
+        """Let the observers see a call that was just run."""
+        cdef Recipe recipe = self.find(&call.signature)
+        cdef list given = listed(call.given, self.n_inputs)
+        if recipe is not None:      # none is kept of a call during which the kernels turned out to be of no use
+            for observer in observing():
+                observer.forward(self, recipe, given, result)
 
     @cython.final
     cdef bint gather(self, PyObject* const* args, Py_ssize_t n, Call* call) except -1:
@@ -664,7 +679,12 @@ cdef class Primitive:
             found.key = packed(&signature)
             recipe.backward.append(found)
         take_cells(node.cells, cells)
-        return found.run(PySequence_Fast_ITEMS(inputs), cells, node.cells, None)
+        cdef list results = found.run(PySequence_Fast_ITEMS(inputs), cells, node.cells, None)
+        if observed():
+            wanted = tuple([node.needs >> i & 1 == 1 for i in range(self.n_inputs)])
+            for observer in observing():
+                observer.backward(self, node, recipe, found, wanted)
+        return results
 
 
 cdef uint32_t bits(values) except? 0xffffffff:
@@ -780,6 +800,11 @@ cdef class OpNode(Node):
                 saved[place] = same_copy(array)
                 saved[n + place] = None
         self.saved = tuple(saved)
+
+    @property
+    def saved_arrays(self):
+        """The arrays that are kept for backward; none once they were freed."""
+        return () if self.saved is None else tuple([x for x in self.saved[:self.op.n_saved] if x is not None])
 
     def name(self):
         """The op's name, as `repr` of a tensor shows it."""

@@ -79,6 +79,9 @@ cdef class Recipe:
     cdef bint meets(self, PyObject* const* inputs, cnp.ndarray out) except -1
 
 
+cdef list listed(PyObject* const* inputs, int count)
+
+
 cdef inline bint lies_apart(Recipe recipe, char* const* bases, char* out) noexcept:
     """Whether `out` can be written directly, as far as the stretches of memory that arrays lie in can tell."""
     cdef char* base

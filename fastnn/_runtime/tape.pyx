@@ -11,7 +11,7 @@ cimport numpy as cnp
 from libc.stdint cimport int64_t
 
 from fastnn._runtime.memory cimport Block
-from fastnn._runtime.tensor cimport Node, TensorBase, add_arrays, as_array, catch_up, wrap
+from fastnn._runtime.tensor cimport Node, TensorBase, add_arrays, as_array, catch_up, observing, wrap
 
 import heapq
 
@@ -84,6 +84,9 @@ def run_backward(list roots, list gradients, bint retain_graph, list targets=Non
             catch_up(tensor)
             wanted.setdefault((id(tensor) if tensor._node is None else id(tensor._node), tensor._output), []).append(i)
         useful = _useful_nodes(roots, targets)
+    cdef tuple observers = observing()
+    for observer in observers:
+        observer.walk(True)
     before = set_grad_enabled_now(False)
     try:
         for root, value in zip(roots, gradients):
@@ -136,6 +139,8 @@ def run_backward(list roots, list gradients, bint retain_graph, list targets=Non
                     results[place] = gradient
     finally:
         set_grad_enabled_now(before)
+        for observer in observers:
+            observer.walk(False)
     if targets is None:
         return None
     # what the caller gets is the caller's alone

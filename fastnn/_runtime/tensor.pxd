@@ -78,6 +78,8 @@ cdef class FunctionNode(Node):
 
 cdef cnp.ndarray as_array(object value)
 cdef bint grad_enabled() noexcept nogil
+cdef bint observed() noexcept nogil
+cdef tuple observing()
 cdef cnp.ndarray dense_like(cnp.ndarray array)
 cdef TensorBase wrap(cnp.ndarray array)
 cdef cnp.ndarray add_arrays(cnp.ndarray x, cnp.ndarray y, cnp.ndarray out)

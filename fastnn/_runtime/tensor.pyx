@@ -5,7 +5,9 @@
 (b) The tape is define-by-run. A node knows, for each input, where its gradient goes: another node's output, or a
     leaf tensor. Views and conversions make nodes here, ops make theirs in `dispatch.pyx`; `tape.pyx` walks them.
 (c) Views share a version, which every write through a tensor raises; backward compares it with the one it saved.
-(d) A view knows the tensor whose memory it shares, its base. A change in place that is recorded belongs to the base:
+(d) Observers, if there are any, are told of every call of an op, of every gradient of one, and of tensors that come
+    from others without a call: counts and pictures of networks are made so.
+(e) A view knows the tensor whose memory it shares, its base. A change in place that is recorded belongs to the base:
     there it makes a node that puts the change into the old values, and raises the version's `history`. A view that
     finds its own history behind takes its place on the tape anew, as a window into the base.
 """
@@ -49,6 +51,8 @@ cdef enum:
     BLOCKWISE = 4096        # elements of a gradient from which it pays to call an op for a copy
 
 cdef tuple NO_ARGUMENTS = ()
+cdef tuple observers = NO_ARGUMENTS       # those of all threads
+cdef Py_ssize_t n_observers = 0
 cdef tuple OUT = ("out",)
 cdef cnp.ndarray NO_ELEMENTS = np.empty(0, np.float32)
 cdef uint64_t next_sequence = 0
@@ -88,6 +92,39 @@ def set_tensor_type(cls):
     """Name the class that ops' results are made of."""
     global tensor_type
     tensor_type = cls
+
+
+def observe(observer):
+    """Let an observer see what is called, in all threads, until `unobserve`.
+
+    It has the methods ``forward(op, recipe, given, result)``, called after a call of an op; ``backward(op, node,
+    recipe, found, needs)``, after the gradients of a recorded call, where `found` is their recipe; ``walk(begins)``,
+    before and after a walk over the tape; and ``derived(name, sources, results)`` for Tensors that came from others
+    (views, conversions, changes in place, functions of one's own).
+    """
+    global observers, n_observers
+    observers = observers + (observer,)
+    n_observers = len(observers)
+
+
+def unobserve(observer):
+    """End what `observe` began; doing so twice is harmless."""
+    global observers, n_observers
+    observers = tuple([other for other in observers if other is not observer])
+    n_observers = len(observers)
+
+
+cdef bint observed() noexcept nogil:
+    return n_observers != 0
+
+
+cdef tuple observing():
+    return observers
+
+
+cdef tell_derived(str name, tuple sources, tuple results):
+    for observer in observers:
+        observer.derived(name, sources, results)
 
 
 def is_grad_enabled():
@@ -190,6 +227,11 @@ cdef class Node:
         return tuple(
             (edge, self.edge_outputs[i]) for i, edge in enumerate(self.edges)
         )
+
+    @property
+    def saved_arrays(self):
+        """The arrays that are kept for backward; none once they were freed."""
+        return ()
 
     def name(self):
         """What was called."""
@@ -353,6 +395,8 @@ def recorded(str name, inputs, outputs, function):
         tensor._output = i
         tensor._requires_grad = True
         results.append(tensor)
+    if n_observers:
+        tell_derived(name, (*inputs, *outputs), tuple(results))
     return results
 
 
@@ -385,6 +429,8 @@ def derived_parts(TensorBase source, list arrays, str name, function):
             result._output = len(results)
             result._requires_grad = True
         results.append(result)
+    if n_observers:
+        tell_derived(name, (source,), tuple(results))
     return tuple(results)
 
 
@@ -420,6 +466,8 @@ cdef TensorBase derive(TensorBase source, cnp.ndarray array, str name, object fu
         node.edge_outputs[0] = source._output
         result._node = node
         result._requires_grad = True
+    if n_observers:
+        tell_derived(name, (source,), (result,))
     return result
 
 
@@ -621,6 +669,10 @@ cdef class TensorBase:
         copy_array(self.array, result.array)
         self.touch()
         self._version.history += 1
+        if n_observers:
+            tell_derived("overwrite", (result,), (self,))
+            if base is not None:
+                tell_derived("overwrite", (base, result), (base,))
         if base is None:
             if result._node is None:
                 # a leaf, whose gradient passes; or nothing that has one, where gradients end
@@ -645,6 +697,8 @@ cdef class TensorBase:
     def _turn_into(self, TensorBase view):
         """Take over the array and the place on the tape of a view of this tensor."""
         self.array = view.array
+        if n_observers:
+            tell_derived("overwrite", (view,), (self,))
         if view._node is not None:
             self._move_to(view._node, view._output)
             return
@@ -718,6 +772,8 @@ cdef class TensorBase:
         if recorder() != NULL:
             (<object>recorder()).met(self)
         result._version = self.version()
+        if n_observers:
+            tell_derived("detach", (self,), (result,))
         return result
 
     def register_hook(self, function):

@@ -154,6 +154,7 @@ def _lower(low: Lowering, x: Array, target: Array, weight: Array | None) -> Any:
         chunks=chunks,
         work=work,
         block=group,
+        flops=4 * x.size,
         dtype=x.dtype,
         labels=target.dtype,
     )  # fmt: skip
@@ -162,6 +163,7 @@ def _lower(low: Lowering, x: Array, target: Array, weight: Array | None) -> Any:
             "softmax.loss_total",
             [writes(loss), writes(total), reads(losses), reads(row_weights), rows, int(attrs["reduction"] == "mean")],
             work=rows * 0.2 + 40,
+            flops=2 * rows,
             dtype=x.dtype,
         )
     return loss, stats, total
@@ -187,6 +189,7 @@ def _lower_backward(low: Lowering, dloss: Array) -> Any:
         chunks=chunks,
         work=work,
         block=group * classes,
+        flops=4 * x.size,
         dtype=x.dtype,
         labels=target.dtype,
     )  # fmt: skip

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +56,15 @@ def extents(*operands: tuple[Sequence[int], str]) -> dict[str, int]:
             if found.get(label, 1) == 1:
                 found[label] = extent
     return found
+
+
+def flops_of_gradients(flops: Callable[..., float], *factors: str) -> Callable[..., float]:
+    """FLOPs of a product's backward pass: a product of the same size for each factor whose gradient is wanted."""
+
+    def counted(needs: Mapping[str, bool], **given: Any) -> float:
+        return flops(**given) * sum(needs[factor] for factor in factors)
+
+    return counted
 
 
 def _left_has_columns(left: str, right: str, out: str) -> bool:

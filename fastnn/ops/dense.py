@@ -13,7 +13,7 @@ import numpy as np
 
 from fastnn.ops.contraction import contract, gradient
 from fastnn.ops.elementwise import apply
-from fastnn.ops.linear import labels, linear
+from fastnn.ops.linear import backward_flops, labels, linear
 from fastnn.ops.lowering import Array, Cell, Lowering
 from fastnn.ops.op import Op, Saved
 from fastnn.ops.reduction import sum_axes
@@ -147,6 +147,7 @@ def _declare(name: str, keep: bool) -> Op:
         saves=("x", "w", saved),
         uses={"x": ("w",), "w": ("x",)},
         flops=lambda K, M, **sizes: 2 * math.prod(sizes["*"]) * K * M,
+        backward_flops=lambda needs, M, **sizes: backward_flops(needs, M=M, **sizes) + math.prod(sizes["*"]) * M,
         cases=[
             *({**sizes[0], "activation": n} for n in served),
             *({**case, "activation": served[0]} for case in sizes[1:]),

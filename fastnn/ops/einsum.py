@@ -11,7 +11,7 @@ import numpy as np
 from fastnn._runtime.tensor import TensorBase, derived
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.ops.arithmetic import copy
-from fastnn.ops.contraction import contract, extents, gradient, numbered, numpy_gradient
+from fastnn.ops.contraction import contract, extents, flops_of_gradients, gradient, numbered, numpy_gradient
 from fastnn.ops.lowering import Array, Lowering
 from fastnn.ops.op import Op, Saved, Shape
 from fastnn.ops.reduction import sum as sum_op
@@ -90,6 +90,7 @@ pair = Op(
     saves=("x", "y"),
     uses={"x": ("y",), "y": ("x",)},
     flops=_flops,
+    backward_flops=flops_of_gradients(_flops, "x", "y"),
     cases=[
         {"equation": "ij,jk->ik", "x": (7, 33), "y": (33, 17)},
         {"equation": "ij,kj->ki", "x": (7, 5), "y": (9, 5)},

@@ -144,6 +144,7 @@ def _lower_nll(low: Lowering, x: Array, target: Array, weight: Array | None) -> 
         chunks=chunks,
         work=work,
         block=group,
+        flops=places,
         dtype=x.dtype,
         labels=target.dtype,
     )  # fmt: skip
@@ -152,6 +153,7 @@ def _lower_nll(low: Lowering, x: Array, target: Array, weight: Array | None) -> 
             "softmax.loss_total",
             [writes(loss), writes(weighed), reads(losses), reads(weights), places, int(reduction == "mean")],
             work=places * 0.2 + 40,
+            flops=2 * places,
             dtype=x.dtype,
         )
     return loss, weighed
@@ -178,6 +180,7 @@ def _lower_nll_backward(low: Lowering, dloss: Array) -> Any:
         chunks=chunks,
         work=work,
         block=group * classes * depth,
+        flops=samples * depth,
         dtype=dloss.dtype,
         labels=target.dtype,
     )  # fmt: skip

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from fastnn.ops.contraction import axis_labels, contract, gradient
+from fastnn.ops.contraction import axis_labels, contract, flops_of_gradients, gradient
 from fastnn.ops.lowering import Array, Lowering
 from fastnn.ops.op import Op, Saved, Shape
 from fastnn.ops.reduction import sum_axes
@@ -58,6 +59,11 @@ def _flops(K: int, M: int, **sizes: Any) -> float:
     return 2 * math.prod(sizes["*"]) * K * M
 
 
+def backward_flops(needs: Mapping[str, bool], M: int, **sizes: Any) -> float:
+    """FLOPs of the products for x and w, and of the sum for the bias."""
+    return flops_of_gradients(_flops, "x", "w")(needs, M=M, **sizes) + needs["b"] * math.prod(sizes["*"]) * M
+
+
 linear = Op(
     name="linear",
     shapes="x:(*,K) w:(M,K) b:(M)? -> y:(*,M)",
@@ -66,6 +72,7 @@ linear = Op(
     saves=("x", "w"),
     uses={"x": ("w",), "w": ("x",)},
     flops=_flops,
+    backward_flops=backward_flops,
     cases=[
         {"*": (1,), "K": 1, "M": 1},
         {"*": (7,), "K": 33, "M": 17},

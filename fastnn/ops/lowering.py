@@ -74,6 +74,12 @@ class Array:
             reach += (extent - 1) * stride
         return False
 
+    @property
+    def touched(self) -> int:
+        """Bytes of the elements, each counted once however often it is repeated."""
+        extents = (n for n, s in zip(self.shape, self.strides, strict=True) if s or not n)
+        return math.prod(extents) * self.itemsize
+
     def lies_as(self, other: Array) -> bool:
         """Whether another array has the same shape, dtype and strides (those of axes of length 1 do not count)."""
         return (self.shape, self.dtype) == (other.shape, other.dtype) and all(
@@ -245,6 +251,11 @@ class Phase(NamedTuple):
     check: Check | None = None
     flops: float | None = None
     notes: tuple[Considered | str, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the operands name, those of an updated one twice."""
+        return sum(a.array.touched * (2 if a.mode == "rw" else 1) for a in self.args if isinstance(a, Operand))
 
 
 class Check(NamedTuple):

@@ -84,6 +84,7 @@ def _lower(low: Lowering, x: Array, target: Array, weight: Array | None) -> Any:
         ],
         chunks=chunks,
         work=work,
+        flops=4 * x.size,
         dtype=x.dtype,
         labels=target.dtype,
     )  # fmt: skip
@@ -93,6 +94,7 @@ def _lower(low: Lowering, x: Array, target: Array, weight: Array | None) -> Any:
             "softmax.loss_total",
             [writes(loss), writes(total), reads(losses), reads(weights), places, int(attrs["reduction"] == "mean")],
             work=places * 0.2 + 40,
+            flops=2 * places,
             dtype=x.dtype,
         )
     return loss, stats, total
@@ -121,6 +123,7 @@ def _lower_backward(low: Lowering, dloss: Array) -> Any:
         ],
         chunks=chunks,
         work=work,
+        flops=4 * x.size,
         dtype=x.dtype,
         labels=target.dtype,
     )  # fmt: skip

@@ -103,6 +103,7 @@ def _lower_multi(low: Lowering, x: Array, target: Array, weight: Array | None) -
             chunks=chunks,
             work=work,
             block=group,
+            flops=3 * x.size,
             dtype=x.dtype,
             labels=target.dtype,
             p=low.attrs["p"],
@@ -132,6 +133,7 @@ def _lower_multi_backward(low: Lowering, dloss: Array) -> Any:
         chunks=chunks,
         work=work,
         block=group * classes,
+        flops=3 * x.size,
         dtype=x.dtype,
         labels=target.dtype,
         p=low.attrs["p"],
@@ -220,6 +222,7 @@ def _lower_many(low: Lowering, x: Array, target: Array) -> Any:
             chunks=chunks,
             work=work,
             block=group,
+            flops=3 * x.size * classes,
             dtype=x.dtype,
             labels=target.dtype,
         )  # fmt: skip
@@ -243,6 +246,7 @@ def _lower_many_backward(low: Lowering, dloss: Array) -> Any:
         chunks=chunks,
         work=work,
         block=group * classes,
+        flops=3 * x.size * classes,
         dtype=x.dtype,
         labels=target.dtype,
     )  # fmt: skip

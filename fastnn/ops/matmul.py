@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn._numpy_views import sum_to
 from fastnn.errors import ShapeError
-from fastnn.ops.contraction import axis_labels, contract, extents, gradient
+from fastnn.ops.contraction import axis_labels, contract, extents, flops_of_gradients, gradient
 from fastnn.ops.lowering import Array, Lowering
 from fastnn.ops.op import Op, Saved, Shape
 
@@ -91,6 +91,7 @@ matmul = Op(
     saves=("x", "y"),
     uses={"x": ("y",), "y": ("x",)},
     flops=_flops,
+    backward_flops=flops_of_gradients(_flops, "x", "y"),
     cases=[
         {"x": (1, 1), "y": (1, 1)},
         {"x": (7, 33), "y": (33, 17)},

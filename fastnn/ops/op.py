@@ -11,6 +11,7 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -203,6 +204,8 @@ class Op(Primitive):
     result : dtype of the outputs in a reference call, where it is not that of the inputs.
     flops : FLOPs of a forward call, given by name the symbols' extents or, with ``(...)`` shapes, the inputs' shapes,
         and the attributes.
+    backward_flops : FLOPs of a backward pass, given first whether each input's gradient is wanted (a dict by name),
+        then what `flops` is given. Where one of both is not declared, `fastnn.inspection.counting` takes the phases'.
     cases, bench : sample calls for tests and for benchmarks, dicts of symbols to extents (``"*"`` to a tuple), of
         inputs to shapes where the specification says ``(...)``, and of attributes to values.
     bounds : for an integer input, the symbol (or input and axis, ``"x.1"``) that its samples stay below.
@@ -233,6 +236,7 @@ class Op(Primitive):
         views: bool = False,
         result: str | None = None,
         flops: Callable[..., float] | None = None,
+        backward_flops: Callable[..., float] | None = None,
         cases: Sequence[dict[str, Any]] = (),
         bench: Sequence[dict[str, Any]] = (),
         bounds: Mapping[str, str] | None = None,
@@ -264,7 +268,8 @@ class Op(Primitive):
         self.apart = self.integer + self.mask
         self.constant, self.rule, self.check = tuple(constant), rule, check
         self.floating, self.promotes, self.result = floating, promotes, result
-        self.flops, self.cases, self.bench = flops, tuple(cases), tuple(bench)
+        self.flops, self.backward_flops = flops, backward_flops
+        self.cases, self.bench = tuple(cases), tuple(bench)
         self.bounds, self.domain = dict(bounds or {}), dict(domain or {})
         self.__doc__ = self._document(inspect.cleandoc(doc or reference[0].__doc__ or name))
         register(self)
@@ -442,12 +447,43 @@ class Op(Primitive):
             return None
         return low, [o if n else None for o, n in zip(outputs, needs, strict=True)]
 
+    def lower_gradients(
+        self,
+        arrays: Sequence[Array | None],
+        outputs: Sequence[Array],
+        attributes: tuple[Any, ...],
+        shapes: dict[str, Any],
+        needs: Sequence[bool],
+        *,
+        explaining: bool = False,
+    ) -> tuple[Lowering, list[Array | None]] | None:
+        """As `lower_backward`, for a forward pass that was lowered from `arrays` to `outputs`."""
+        known = dict(zip(self.input_names, arrays, strict=True))
+        known |= {place.name: y for place, y in zip(self.spec.outputs, outputs, strict=True)}
+        given = [*outputs[: self.n_returned], *(known[n] for n in self.saves)]
+        moved = [None if a is None else replace(a, storage=i, offset=0) for i, a in enumerate(given)]
+        count = self.n_returned
+        shapes = shapes | {place.name: y.shape for place, y in zip(self.spec.outputs, outputs, strict=True)}
+        return self.lower_backward(moved[:count], moved[count:], attributes, shapes, needs, explaining=explaining)
+
     def count_flops(self, shapes: Mapping[str, Shape | None], attributes: tuple[Any, ...]) -> float | None:
         """FLOPs of a forward call on inputs of these shapes; None where the declaration does not say."""
-        if self.flops is None:
+        return None if self.flops is None else float(self.flops(**self._sizes(shapes, attributes)))
+
+    def count_backward_flops(
+        self, shapes: Mapping[str, Shape | None], attributes: tuple[Any, ...], needs: Sequence[bool]
+    ) -> float | None:
+        """FLOPs of a backward pass that gives the gradients in `needs`; None where the declaration does not say."""
+        if self.backward_flops is None:
             return None
+        wanted = dict(zip(self.input_names, needs, strict=True))
+        return float(self.backward_flops(wanted, **self._sizes(shapes, attributes)))
+
+    def _sizes(self, shapes: Mapping[str, Shape | None], attributes: tuple[Any, ...]) -> dict[str, Any]:
+        """What a declaration's FLOPs follow from."""
+        given = {n: shapes[n] for n in self.input_names}
         named = dict(zip(self.attribute_names, attributes, strict=True))
-        return float(self.flops(**(shapes if self.spec.open else self.spec.bind(self.name, shapes)), **named))
+        return {**(given if self.spec.open else self.spec.bind(self.name, given)), **named}
 
     def _lower(
         self,

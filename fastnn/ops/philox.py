@@ -67,6 +67,7 @@ def draws(
         [writes(out), out.size, block, *(low.cell(n) for n in CELLS), *own],
         chunks=chunks,
         work=out.size * cost + 50,
+        flops=out.size,
         block=0 if low.storages[out.storage].kind == "out" else block,
         **static,
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn.errors import ShapeError
 from fastnn.ops.arithmetic import contiguous
-from fastnn.ops.contraction import axis_labels, contract, extents, gradient, numpy_gradient
+from fastnn.ops.contraction import axis_labels, contract, extents, flops_of_gradients, gradient, numpy_gradient
 from fastnn.ops.lowering import Array, Lowering
 from fastnn.ops.op import Op, Saved, Shape, Spec
 
@@ -88,6 +88,7 @@ def open_product(
         return contract(low, (x, one), (y, two), out)
 
     backward, lower_backward = _gradients(labels, "x", "y")
+    flops = _flops(labels, attributes or {})
     return Op(
         name=name,
         shapes="x:(...) y:(...) -> z:(...)",
@@ -98,7 +99,8 @@ def open_product(
         lower=(lower, lower_backward),
         saves=("x", "y"),
         uses={"x": ("y",), "y": ("x",)},
-        flops=_flops(labels, attributes or {}),
+        flops=flops,
+        backward_flops=flops_of_gradients(flops, "x", "y"),
         cases=cases,
         bench=[{"x": (128, 128), "y": (128, 128)}],
     )
@@ -112,6 +114,10 @@ def _fixed(
     one, two, out = ("".join(place.dims or ()) for place in (*spec.inputs, *spec.outputs))
     first, second = (place.name for place in spec.inputs)
     backward, lower_backward = _gradients(lambda *_: (one, two, out), first, second)
+
+    def flops(**sizes: Any) -> float:
+        return 2.0 * math.prod(sizes[label] for label in {*one, *two})
+
     return Op(
         name=name,
         shapes=shapes,
@@ -119,7 +125,8 @@ def _fixed(
         lower=(lambda low, x, y: contract(low, (x, one), (y, two), out), lower_backward),
         saves=(first, second),
         uses={first: (second,), second: (first,)},
-        flops=lambda **sizes: 2.0 * math.prod(sizes[label] for label in {*one, *two}),
+        flops=flops,
+        backward_flops=flops_of_gradients(flops, first, second),
         cases=cases,
         bench=[bench],
     )

@@ -85,6 +85,7 @@ def _lower(low: Lowering, x: Array, target: Array, weight: Array | None) -> Any:
         chunks=chunks,
         work=work,
         block=group,
+        flops=6 * x.size,
         dtype=x.dtype,
     )  # fmt: skip
     if not none:
@@ -113,6 +114,7 @@ def _lower_backward(low: Lowering, dloss: Array) -> tuple[Array | None, ...]:
             chunks=chunks,
             work=work,
             block=group * width,
+            flops=4 * x.size,
             dtype=x.dtype,
             of=name,
         )  # fmt: skip

@@ -55,6 +55,7 @@ def fill(low: Lowering, x: Array, value: float = 0.0) -> Array:
             chunks=chunks,
             work=x.size * cost + 40,
             block=block,
+            flops=0,
             dtype=x.dtype,
         )
     return x
