@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         data,
         distributions,
         func,
+        inspection,
         linalg,
         nn,
         numpy,
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
         tensordot,
         vdot,
     )
+    from fastnn.inspection import plot_model
     from fastnn.serialization import load, save
     from fastnn.training import evaluate, fit, fit_many, predict
 
@@ -89,6 +91,7 @@ _LAZY = (
     "data",
     "distributions",
     "func",
+    "inspection",
     "linalg",
     "nn",
     "numpy",
@@ -107,6 +110,7 @@ _LAZY_FROM = {
     "fit": "fastnn.training",
     "fit_many": "fastnn.training",
     "load": "fastnn.serialization",
+    "plot_model": "fastnn.inspection",
     "predict": "fastnn.training",
     "save": "fastnn.serialization",
 }
@@ -167,6 +171,7 @@ __all__ = [
     "get_num_threads",
     "inference_mode",
     "inner",
+    "inspection",
     "is_grad_enabled",
     "linalg",
     "load",
@@ -180,6 +185,7 @@ __all__ = [
     "ops",
     "optim",
     "outer",
+    "plot_model",
     "predict",
     "random",
     "save",

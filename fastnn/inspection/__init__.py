@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastnn.inspection.counting import Cost, Counter, Observer, backward_cost, forward_cost
+    from fastnn.inspection.graph import Box, Graph, trace_graph
+    from fastnn.inspection.picture import Picture, plot_model
+    from fastnn.inspection.table import Row, Summary, summary
 
 _HOMES = {
     "counting": "Cost Counter Observer backward_cost forward_cost",
+    "graph": "Box Graph trace_graph",
+    "picture": "Picture plot_model",
+    "table": "Row Summary summary",
 }
 _LAZY = {name: module for module, names in _HOMES.items() for name in names.split()}
 
@@ -26,9 +32,17 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "Box",
     "Cost",
     "Counter",
+    "Graph",
     "Observer",
+    "Picture",
+    "Row",
+    "Summary",
     "backward_cost",
     "forward_cost",
+    "plot_model",
+    "summary",
+    "trace_graph",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastnn._runtime.capture import active, restructure
 from fastnn.nn.conversion import ModuleConversion
@@ -13,6 +13,9 @@ from fastnn.nn.parameter import Buffer, Parameter
 from fastnn.nn.registry import Registry
 from fastnn.nn.state import LoadResult, ModuleState
 from fastnn.tensor import Tensor
+
+if TYPE_CHECKING:
+    from fastnn.inspection.table import Summary
 
 T = TypeVar("T", bound="Module")
 
@@ -308,6 +311,24 @@ class Module(ModuleHooks, ModuleState, ModuleConversion):
                 parameter.grad.zero_()
 
     # -- words
+
+    def summary(self, input: Any = None, **options: Any) -> Summary:
+        """List the layers with output shapes, parameters, FLOPs of both passes, and memory, as one pass measures them.
+
+        Parameters
+        ----------
+        input : the shape of the input, batch axis included, such as ``(32, 784)``; a sequence of shapes for several;
+            or the inputs themselves. Without it only parameters are listed, and nothing is run.
+        options : ``dtypes``, ``mode``, ``depth``, ``backward``: see `fastnn.inspection.summary`, which also says what
+            is raised.
+
+        Returns
+        -------
+        An object whose ``str`` is a table, with ``rows`` and totals for programs; notebooks and rich show it as well.
+        """
+        from fastnn.inspection.table import summary
+
+        return summary(self, input, **options)
 
     def extra_repr(self) -> str:
         """What ``repr`` says about this module beside its submodules."""
