@@ -21,7 +21,7 @@ from fastnn.serialization.atomic import write_whole
 from fastnn.training import Call, Checkpoint, CheckpointError, Epoch, History, Run
 from fastnn.training.checkpoint import LAST
 from fastnn.training.loop import fit
-from fastnn.training.progress import Lines, display
+from fastnn.training.progress import Display, display
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def _made(settings: Settings, subject: Subject) -> tuple[Any, Any, Any, DataLoad
     return model, loss_of(subject.description), optimizer, loader
 
 
-def _run(settings: Settings, subject: Subject, show: Lines) -> None:
+def _run(settings: Settings, subject: Subject, show: Display) -> None:
     described = subject.description
     model, loss_fn, optimizer, loader = _made(settings, subject)
     what = "-".join(map(str, [described.inputs, *described.hidden, described.outputs]))
@@ -162,7 +162,7 @@ def _numpy_speed(settings: Settings, subject: Subject) -> float:
     return history.samples_per_second or 0.0
 
 
-def _save(settings: Settings, subject: Subject, history: History, numpy_speed: float | None, show: Lines) -> None:
+def _save(settings: Settings, subject: Subject, history: History, numpy_speed: float | None, show: Display) -> None:
     show.line("weights", str(settings.out / WEIGHTS))
     last = history.last
     save_history(
