@@ -160,7 +160,8 @@ class Lines(Display):
         words += [f"{n} {number(v)}" for n, v in epoch.values.items() if isinstance(v, (int, float))]
         words += [*_speed(epoch.samples_per_second, self._flops), f"{epoch.seconds:.2f} s"]
         self.line("epoch", "  ".join(words))
-        self._shown = time.perf_counter()
+        if not self.at_once:  # the next line within an epoch comes a minute after this one; a bar goes on
+            self._shown = time.perf_counter()
 
     def on_end(self, run: Run) -> None:
         """Print why training ended early."""

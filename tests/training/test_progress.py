@@ -207,6 +207,15 @@ def test_a_bar_without_colour_and_without_unicode(terminal):
     assert re.search(r"##+-*", shown(bar)[0][-1])
 
 
+def test_a_bar_moves_where_epochs_are_shorter_than_its_interval(terminal, monkeypatch):
+    bar = terminal(60)
+    monkeypatch.setattr(Bar, "interval", 25.0)
+    clock = iter(range(0, 100_000, 10))
+    monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    fit(bar, batch_size=10)  # two updates an epoch
+    assert {line.split()[0] for line in shown(bar)[0]} == {"1/2", "2/2"}
+
+
 def test_a_bar_goes_when_training_ends(terminal):
     bar = terminal(60)
 
