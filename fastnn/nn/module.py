@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound="Module")
 
 
+# Methods that torch's Module does not have: a model that comes from there may hold something of the name.
+_FREE = ("summary",)
 _HOOKS = (
     "_forward_pre_hooks",
     "_forward_hooks",
@@ -94,7 +96,7 @@ class Module(ModuleHooks, ModuleState, ModuleConversion):
         self._require_init(name)
         if kind == "_modules" and holder is self._parameters:
             raise TypeError(f"attribute {name!r} must be a Parameter or None, got {type(value).__name__}")
-        if holder is None and kind == "_parameters" and hasattr(type(self), name):
+        if holder is None and kind == "_parameters" and hasattr(type(self), name) and name not in _FREE:
             raise KeyError(f"attribute {name!r} exists already")
         if holder is not None and holder is not own[kind]:
             del holder[name]
@@ -132,7 +134,7 @@ class Module(ModuleHooks, ModuleState, ModuleConversion):
             raise TypeError(f"{what}: the name must be a string, got {type(name).__name__}")
         if not name or "." in name:
             raise KeyError(f"{what}: the name must be a non-empty string without dots, got {name!r}")
-        if name not in registry and hasattr(self, name):
+        if name not in registry and hasattr(self, name) and (name not in _FREE or name in self.__dict__):
             raise KeyError(f"attribute {name!r} exists already")
         return name
 

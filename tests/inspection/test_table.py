@@ -244,6 +244,18 @@ def test_bad_arguments(given, options, error, text):
         mlp().summary(given, **options)
 
 
+def test_a_model_may_hold_something_of_the_name():
+    net = nn.Module()
+    net.add_module("summary", nn.Linear(2, 3))
+    other = nn.Module()
+    other.summary = nn.Parameter(fastnn.ones(2))
+    assert [*net.state_dict()] == ["summary.weight", "summary.bias"]
+    assert [*other.state_dict()] == ["summary"]
+    assert [summary(m).parameters for m in (net, other)] == [9, 2]
+    with pytest.raises(KeyError, match="exists already"):
+        other.add_module("summary", nn.ReLU())
+
+
 def test_only_modules_have_summaries():
     with pytest.raises(TypeError, match="model must be a Module, got function"):
         summary(lambda x: x, (3,))
