@@ -6,7 +6,7 @@ Neither library is imported here: values are told apart by what they offer, and 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -123,7 +123,7 @@ def plain(value: Any) -> Any:
         return value.detach().array
     if isinstance(value, tuple):
         members = [plain(item) for item in value]
-        return Named(type(value), members) if fields(type(value)) else tuple(members)
+        return Named(fields(type(value)), members) if fields(type(value)) else tuple(members)
     if isinstance(value, list):
         return [plain(item) for item in value]
     if isinstance(value, Mapping):
@@ -136,9 +136,9 @@ class Named(tuple):
 
     names: tuple[str, ...]
 
-    def __new__(cls, kind: type, members: list[Any]) -> Named:
+    def __new__(cls, names: tuple[str, ...], members: Iterable[Any]) -> Named:
         made = super().__new__(cls, members)
-        made.names = fields(kind)
+        made.names = names
         return made
 
 

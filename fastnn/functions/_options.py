@@ -90,7 +90,11 @@ def target(name: str, shape: Sequence[int], dtype: Any, default: Any, out: Any) 
 
 def check_writable(name: str, what: str, array: np.ndarray) -> None:
     """Raise for memory that cannot be written, or where elements share a place."""
-    if 0 in array.strides and any(not s and n > 1 for s, n in zip(array.strides, array.shape, strict=True)):
+    if (
+        array.size
+        and 0 in array.strides
+        and any(not s and n > 1 for s, n in zip(array.strides, array.shape, strict=True))
+    ):
         raise ArgumentError(f"{name}: elements of {what} share memory; clone it before writing")
     if not array.flags.writeable:
         raise ArgumentError(f"{name}: {what} is read-only")

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn import ops
 from fastnn._runtime.tensor import TensorBase
-from fastnn.errors import DTypeError, ShapeError
+from fastnn.errors import ArgumentError, DTypeError, ShapeError
 from fastnn.functions.arguments import axis, into, scalar, tensor_of
 from fastnn.functions.subscript import get, read
 from fastnn.tensor import from_numpy
@@ -99,6 +99,8 @@ def nonzero(input: Any, *, out: Any = None, as_tuple: bool = False) -> Any:
     """The indices of the elements that are not 0: a matrix (count, axes), or a vector for each axis."""
     x = tensor_of(input)
     if as_tuple:
+        if out is not None:
+            raise ArgumentError("nonzero: out must be None where as_tuple is True, got one")
         return tuple(from_numpy(i) for i in np.nonzero(np.atleast_1d(x.array)))
     found = np.argwhere(x.array) if x.ndim else np.zeros((int(bool(x.array)), 0), np.int64)
     return into("nonzero", from_numpy(np.ascontiguousarray(found)), out)

@@ -199,6 +199,8 @@ def _call(op: Op, operands: tuple[Any, Any, Any], beta: Any, alpha: Any, out: An
     if type(beta) is int and type(alpha) is int and beta == alpha == 1:
         return op(*operands, out=out)
     beta, alpha = _factor(op, "beta", beta, operands[0]), _factor(op, "alpha", alpha, operands[0])
+    if all(getattr(x, "dtype", None) == np.bool_ for x in operands):  # a sum of bools is "or", a product "and"
+        beta, alpha = bool(beta), bool(alpha)
     kinds = ("zero" if beta == 0 else "one" if beta == 1 else "any", "one" if alpha == 1 else "any")
     return op(*operands, *kinds, beta, alpha, out=out)
 

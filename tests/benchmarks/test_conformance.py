@@ -11,6 +11,7 @@ from benchmarks.conformance.compare import Different, compare, same_gradient
 from benchmarks.conformance.convert import plain, same_layout
 from benchmarks.conformance.outcome import Outcome
 from benchmarks.conformance.tables import claimed, claims, select
+from benchmarks.conformance.ties import allow
 
 Pair = collections.namedtuple("Pair", ["values", "indices"])
 
@@ -70,6 +71,40 @@ def test_equal_values_pass():
     same_gradient(None, np.zeros(3, np.float32), factor=1, where="")
     with pytest.raises(Different):
         same_gradient(None, np.ones(3, np.float32), factor=1, where="")
+
+
+VALUES = np.array([2, 1, 2, np.nan, 1, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("name", "rest", "named", "ours", "theirs", "good"),
+    [
+        ("argsort", (), {}, [4, 1, 0, 2, 5, 3], [1, 4, 2, 0, 3, 5], True),
+        ("argsort", (0, False), {}, [1, 4, 0, 2, 3, 5], [1, 4, 2, 0, 3, 5], True),
+        ("argsort", (), {"dim": -1}, [1, 0, 4, 2, 3, 5], [1, 4, 2, 0, 3, 5], False),  # other values
+        ("argsort", (), {}, [1, 1, 0, 2, 3, 5], [1, 4, 2, 0, 3, 5], False),  # one twice
+        ("argsort", (), {}, [1, 4, 0, 2, 3, 6], [1, 4, 2, 0, 3, 5], False),  # out of range
+        ("argsort", (), {"stable": True}, [4, 1, 0, 2, 3, 5], [1, 4, 0, 2, 3, 5], False),  # an order was asked for
+        ("argmax", (), {}, 5, 3, False),  # an order is promised
+        ("sort", (), {}, ([1, 1, 2, 2, 3, 3], [4, 1, 0, 2, 5, 3]), ([1, 1, 2, 2, 3, 3], [1, 4, 2, 0, 3, 5]), True),
+        ("sort", (), {}, ([1, 1, 2, 2, 3, 9], [4, 1, 0, 2, 5, 3]), ([1, 1, 2, 2, 3, 3], [1, 4, 2, 0, 3, 5]), False),
+        ("topk", (1, 0), {}, ([3], [5]), ([3], [3]), True),
+        ("kthvalue", (2,), {}, (1, 4), (1, 1), True),
+        ("kthvalue", (2,), {"keepdim": True}, ([1], [0]), ([1], [1]), False),
+        ("mode", (), {}, (1, 4), (1, 1), True),
+    ],
+)
+def test_any_order_among_equal_elements_will_do_where_none_is_promised(name, rest, named, ours, theirs, good):
+    def arrays(value):
+        return tuple(map(np.asarray, value)) if isinstance(value, tuple) else np.asarray(value)
+
+    ours, theirs = arrays(ours), arrays(theirs)
+    allowed = allow(name, VALUES, rest, named, ours, theirs)
+    if good:
+        compare(ours, allowed)
+    else:
+        with pytest.raises(Different):
+            compare(ours, allowed)
 
 
 def test_an_outcome_counts_what_happened():

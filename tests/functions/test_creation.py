@@ -90,6 +90,8 @@ def test_matrices_and_triangles():
     np.testing.assert_array_equal(fastnn.eye(3, 5, dtype="int64").numpy(), np.eye(3, 5))
     out = fastnn.ones(4, 3).t()
     np.testing.assert_array_equal(fastnn.eye(3, 4, out=out).numpy(), np.eye(3, 4))
+    nothing = fastnn.tensor(np.empty((2, 0), np.float32))
+    assert fastnn.eye(2, 0, out=nothing) is nothing
     for offset in (-2, 0, 1, 9, -9):
         np.testing.assert_array_equal(fastnn.tril_indices(3, 4, offset).numpy(), np.tril_indices(3, offset, 4))
         np.testing.assert_array_equal(fastnn.triu_indices(3, 4, offset).numpy(), np.triu_indices(3, offset, 4))

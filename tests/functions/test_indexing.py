@@ -227,6 +227,8 @@ def test_nonzero_and_masks():
     assert x.nonzero().tolist() == [[0, 1], [1, 0]]
     assert [i.tolist() for i in x.nonzero(as_tuple=True)] == [[0, 1], [1, 0]]
     assert fastnn.tensor(1.0).nonzero().shape == (1, 0)
+    with pytest.raises(ValueError, match="nonzero: out must be None"):
+        fastnn.nonzero(x, as_tuple=True, out=fastnn.zeros(0, dtype=np.int64))
     assert x.masked_select(x > 0).tolist() == [2.0, 3.0]
     with pytest.raises(TypeError, match="mask must hold bools"):
         x.masked_select(x)

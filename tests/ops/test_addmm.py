@@ -157,3 +157,13 @@ def test_errors(name, given, words):
         x, y = operands(name)
         with pytest.raises(fastnn.ShapeError, match=rf"{name}: \w+ must have shape \(.*\) to match \w+ \(.*\), got"):
             getattr(ops, name)(np.ones(1), x, np.concatenate([y, y], axis=-2 if y.ndim > 1 else 0))
+
+
+@pytest.mark.parametrize("beta", [True, False, 1, 0, 2])
+@pytest.mark.parametrize("alpha", [True, False, 1, 0, 3])
+def test_bools_stay_bools(beta, alpha):
+    given = np.array([[True, False, False], [True, False, True]])
+    x, y = np.array([True, False]), np.array([True, True, False])
+    got = ops.addr(given, x, y, beta=beta, alpha=alpha)
+    assert got.dtype == np.bool_
+    np.testing.assert_array_equal(got, (given & bool(beta)) | (np.outer(x, y) & bool(alpha)))
