@@ -134,7 +134,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, *_LAZY_FROM, *functions.FUNCTIONS})
+    return sorted({*globals(), *_LAZY, *_LAZY_FROM, *functions.FUNCTIONS, *functions.IN_PLACE})
 
 
 __all__ = [

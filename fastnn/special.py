@@ -15,6 +15,8 @@ from fastnn.functions.gamma import lgamma as gammaln
 from fastnn.functions.gamma import mvlgamma as multigammaln
 from fastnn.functions.operands import promoted
 from fastnn.functions.pointwise import _binary, _unary, erf, erfc, erfinv, exp2, expm1, log1p, logit, round, sinc, xlogy
+from fastnn.functions.reductions import logsumexp
+from fastnn.functions.softmax import log_softmax, softmax
 
 psi = digamma
 entr = _unary("entr", "entropy")
@@ -154,7 +156,7 @@ __all__ = [
     "chebyshev_polynomial_t", "chebyshev_polynomial_u", "chebyshev_polynomial_v", "chebyshev_polynomial_w", "digamma",
     "entr", "erf", "erfc", "erfcx", "erfinv", "exp2", "expit", "expm1", "gammainc", "gammaincc", "gammaln",
     "hermite_polynomial_h", "hermite_polynomial_he", "i0", "i0e", "i1", "i1e", "laguerre_polynomial_l",
-    "legendre_polynomial_p", "log1p", "log_ndtr", "logit", "multigammaln", "ndtr", "ndtri", "polygamma", "psi", "round",
-    "shifted_chebyshev_polynomial_t", "shifted_chebyshev_polynomial_u", "shifted_chebyshev_polynomial_v",
-    "shifted_chebyshev_polynomial_w", "sinc", "xlog1py", "xlogy", "zeta",
+    "legendre_polynomial_p", "log1p", "log_ndtr", "log_softmax", "logit", "logsumexp", "multigammaln", "ndtr", "ndtri",
+    "polygamma", "psi", "round", "shifted_chebyshev_polynomial_t", "shifted_chebyshev_polynomial_u",
+    "shifted_chebyshev_polynomial_v", "shifted_chebyshev_polynomial_w", "sinc", "softmax", "xlog1py", "xlogy", "zeta",
 ]  # fmt: skip

@@ -68,7 +68,14 @@ def _in_place(info: Any) -> Call | None:
     if isinstance(info.inplace_variant, partial):
         ours = resolve(fastnn, info.name)
         return None if ours is None else partial(ours, **info.inplace_variant.keywords)
+    if is_own(info.inplace_variant):
+        return rebound(info.inplace_variant) if exists(info.name) else None
     return method(fastnn.Tensor, info.inplace_variant.__name__)
+
+
+def is_own(function: Any) -> bool:
+    """Whether a function is one of the table's own small ones."""
+    return isinstance(function, types.FunctionType) and "torch.testing" in (function.__module__ or "")
 
 
 class _Ours:
@@ -90,7 +97,7 @@ def rebound(function: types.FunctionType) -> Call:
 def ways(info: Any) -> tuple[dict[str, tuple[Call, Call]], list[str]]:
     """How the operator can be called, as (torch's, ours) by the way's name; and which of torch's ways we lack."""
     name, short = info.name, info.name.rsplit(".", 1)[-1]
-    own = isinstance(info.op, types.FunctionType) and "torch.testing" in (info.op.__module__ or "")
+    own = is_own(info.op)
     wanted: dict[str, tuple[Any, Any]] = {}
     if own:
         wanted["function"] = (info.op, rebound(info.op))
@@ -105,7 +112,7 @@ def ways(info: Any) -> tuple[dict[str, tuple[Call, Call]], list[str]]:
             wanted[way] = (sign, sign)
     for alias in info.aliases:
         if alias.op is not None:
-            wanted[f"alias {alias.name}"] = (info.op, resolve(fastnn, alias.name))
+            wanted[f"alias {alias.name}"] = (info.op, resolve(fastnn, alias.name.removeprefix("torch.")))
     if own and not exists(name):
         return {}, list(wanted)
     found = {way: pair for way, pair in wanted.items() if pair[1] is not None}

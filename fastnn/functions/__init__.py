@@ -43,7 +43,7 @@ class Home(NamedTuple):
 HOMES: dict[str, Home] = {
     "creation": Home(
         only_functions="BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor "
-        "ShortTensor asarray empty empty_like empty_permuted empty_strided full full_like ones ones_like "
+        "ShortTensor asarray empty empty_like empty_permuted empty_strided fill full full_like ones ones_like "
         "scalar_tensor zeros zeros_like",
         only_methods="new_empty new_empty_strided new_full new_ones new_tensor new_zeros",
     ),
@@ -52,9 +52,9 @@ HOMES: dict[str, Home] = {
         "feature_dropout feature_dropout_",
     ),
     "dtypes": Home(
-        both="is_complex is_nonzero is_signed",
+        both="conj conj_physical is_complex is_conj is_neg is_nonzero is_signed resolve_conj resolve_neg",
         only_functions="can_cast finfo get_default_dtype iinfo is_floating_point is_tensor numel promote_types "
-        "result_type set_default_dtype",
+        "real result_type set_default_dtype",
     ),
     "activation": Home(
         both="hardshrink prelu",
@@ -62,7 +62,7 @@ HOMES: dict[str, Home] = {
     ),
     "comparison": Home(
         both="allclose eq equal ge greater greater_equal gt isclose isfinite isinf isnan isneginf isposinf "
-        "isreal le less less_equal logical_and logical_not logical_or logical_xor lt ne not_equal signbit",
+        "isreal le is_same_size less less_equal logical_and logical_not logical_or logical_xor lt ne not_equal signbit",
         only_functions="isin where",
     ),
     "pointwise": Home(
@@ -81,7 +81,8 @@ HOMES: dict[str, Home] = {
         only_functions="polygamma",
     ),
     "methods": Home(
-        only_methods="polygamma where",
+        only_methods="byte char fill_diagonal_ get_device half nelement ndimension polygamma short sum_to_size type_as "
+        "where",
     ),
     "filling": Home(
         only_methods="bernoulli_ cauchy_ exponential_ geometric_ log_normal_ normal_ random_ uniform_",
@@ -96,6 +97,7 @@ HOMES: dict[str, Home] = {
     "indexing": Home(
         both="argwhere gather index_add index_copy index_fill index_put index_reduce index_select masked_fill "
         "masked_scatter masked_select nonzero put scatter scatter_add scatter_reduce take take_along_dim",
+        only_functions="unravel_index",
     ),
     "joining": Home(
         both="clone diagonal_scatter select_scatter slice_scatter",
@@ -115,8 +117,15 @@ HOMES: dict[str, Home] = {
         "randint_like randn randn_like randperm seed set_rng_state",
     ),
     "counting": Home(
-        both="bincount histc unique unique_consecutive",
+        both="bincount histc histogram unique unique_consecutive",
         only_functions="bucketize searchsorted",
+    ),
+    "vectors": Home(
+        both="cross",
+        only_functions="vander",
+    ),
+    "windows": Home(
+        only_functions="bartlett_window blackman_window hamming_window hann_window kaiser_window",
     ),
     "distances": Home(
         only_functions="cdist cosine_similarity pairwise_distance pdist",
@@ -128,7 +137,7 @@ HOMES: dict[str, Home] = {
     ),
     "scans": Home(
         both="cummax cummin cumprod cumsum diff logcumsumexp",
-        only_functions="cumulative_trapezoid trapezoid trapz",
+        only_functions="cumulative_trapezoid gradient trapezoid trapz",
     ),
     "softmax": Home(
         both="log_softmax softmax",
@@ -150,12 +159,24 @@ HOMES: dict[str, Home] = {
     ),
 }
 
+# Functions that overwrite their first argument, as the methods of the same names do.
+IN_PLACE = tuple(
+    """
+    abs_ acos_ acosh_ addmv_ arccos_ arccosh_ arcsin_ arcsinh_ arctan_ arctanh_ asin_ asinh_ atan_ atanh_ ceil_
+    clamp_ clamp_max_ clamp_min_ clip_ conj_physical_ cos_ cosh_ deg2rad_ erf_ erfc_ exp2_ exp_ expm1_ fix_ floor_
+    frac_ gcd_ i0_ index_put_ lcm_ ldexp_ log10_ log1p_ log2_ log_ logit_ nan_to_num_ neg_ negative_ rad2deg_
+    reciprocal_ resize_as_ round_ rsqrt_ sigmoid_ sin_ sinc_ sinh_ sqrt_ square_ tan_ tanh_ trunc_ xlogy_
+    """.split()  # noqa: SIM905
+)
+
 FUNCTIONS = {name: module for module, home in HOMES.items() for name in home.functions.split()}
 METHODS = {name: module for module, home in HOMES.items() for name in home.methods.split()}
 
 
 def find(name: str) -> Any:
     """The function of a name; AttributeError if there is none."""
+    if name in IN_PLACE:
+        return method(name)
     if name not in FUNCTIONS:
         raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
     return getattr(importlib.import_module(f"fastnn.functions.{FUNCTIONS[name]}"), name)

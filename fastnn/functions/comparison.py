@@ -9,7 +9,7 @@ import numpy as np
 from fastnn import ops
 from fastnn._runtime.tensor import TensorBase
 from fastnn.errors import DTypeError
-from fastnn.functions.operands import array_of, given, kind_of
+from fastnn.functions.operands import array_of, delivered, given, kind_of
 from fastnn.functions.pointwise import _binary, _unary
 
 eq = _binary("eq", "equal")
@@ -80,12 +80,19 @@ def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equ
     return bool(isclose(input, other, rtol, atol, equal_nan).array.all())
 
 
-def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Any:
+def isin(
+    elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False, out: Any = None
+) -> Any:
     """For each element, whether it is among the others."""
     if not isinstance(elements, TensorBase) and not isinstance(test_elements, TensorBase):
         raise TypeError("isin: elements or test_elements must be a Tensor")
     found = np.isin(array_of(elements), array_of(test_elements), assume_unique=assume_unique, invert=invert)
-    return given(np.asarray(found))
+    return delivered(np.asarray(found), out, True)
+
+
+def is_same_size(input: Any, other: Any) -> bool:
+    """Whether two Tensors have the same shape."""
+    return bool(array_of(input).shape == array_of(other).shape)
 
 
 __all__ = [
@@ -96,6 +103,7 @@ __all__ = [
     "greater",
     "greater_equal",
     "gt",
+    "is_same_size",
     "isclose",
     "isfinite",
     "isin",

@@ -19,7 +19,10 @@ def _copying(name: str, view: Callable[..., Any]) -> Callable[..., Any]:
     def copy(input: Any, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         seen = view(tensor_of(input), *args, **kwargs)
         if isinstance(seen, tuple):
-            return tuple(clone(part) for part in seen)
+            places = (None,) * len(seen) if out is None else tuple(out)
+            if len(places) != len(seen):
+                raise ShapeError(f"{name}_copy: out must hold {len(seen)} Tensors, got {len(places)}")
+            return tuple(into(f"{name}_copy", clone(part), place) for part, place in zip(seen, places, strict=True))
         return into(f"{name}_copy", clone(seen), out)
 
     copy.__name__ = copy.__qualname__ = f"{name}_copy"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from typing import Any
 
 import numpy as np
 
 from fastnn._runtime.tensor import TensorBase
-from fastnn.errors import DTypeError, ShapeError
-from fastnn.functions.arguments import input_of, into
+from fastnn.errors import ArgumentError, DTypeError, ShapeError
+from fastnn.functions.arguments import floats_of, input_of, into
 from fastnn.functions.results import axis_of, plain
 from fastnn.tensor import Tensor
 
@@ -157,6 +158,63 @@ def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0, *, out: A
     return into("histc", plain(counts.astype(x.dtype)), out)
 
 
+_Histogram = namedtuple("_Histogram", "hist bin_edges")
+
+
+def histogram(
+    input: Any,
+    bins: Any = 100,
+    *,
+    range: tuple[float, float] | None = None,
+    weight: Any = None,
+    density: bool = False,
+    out: Any = None,
+) -> Any:
+    """How many elements lie in each bin, or the sum of their `weight` there: a tuple (hist, bin_edges).
+
+    Parameters
+    ----------
+    input : any shape, float32 or float64.
+    bins : a number of equal bins, or their edges, a vector that does not decrease, of the input's dtype. A bin holds
+        its lower edge, the last one both.
+    range : where equal bins begin and end (default: the extremes).
+    density : divide by the total and the bins' widths. Elements outside count nowhere.
+    """
+    x = floats_of("histogram", input)
+    edges: Any = input_of("histogram", bins).array if isinstance(bins, TensorBase) else bins
+    if isinstance(edges, np.ndarray):
+        if range is not None:
+            raise ArgumentError("histogram: range must be None where bins holds edges")
+        if edges.ndim != 1 or edges.dtype != x.dtype or edges.size < 1 or np.any(edges[1:] < edges[:-1]):
+            raise ArgumentError(
+                f"histogram: bins must be a number or a vector of increasing {x.dtype}, got shape {edges.shape} of "
+                f"{edges.dtype}"
+            )
+    else:
+        if bins <= 0:
+            raise ArgumentError(f"histogram: bins must be positive, got {bins}")
+        low, high = (x.array.min(initial=np.inf), x.array.max(initial=-np.inf)) if range is None else range
+        if not x.array.size and range is None:
+            low, high = 0.0, 1.0
+        if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+            raise ArgumentError(f"histogram: the range must be finite and not decrease, got {low} to {high}")
+        edges = np.linspace(*((low - 0.5, high + 0.5) if low == high else (low, high)), bins + 1, dtype=x.dtype)
+    own = None if weight is None else input_of("histogram", weight).array
+    if own is not None and (own.shape != x.shape or own.dtype != x.dtype):
+        wanted = f"shape {x.shape} and dtype {x.dtype}"
+        raise ShapeError(f"histogram: weight must have {wanted}, got {own.shape} and {own.dtype}")
+    values = x.array.reshape(-1)
+    place = np.searchsorted(edges, values, side="right") - 1
+    place[values == edges[-1]] = len(edges) - 2
+    inside = (place >= 0) & (place < len(edges) - 1) & (values == values)
+    counts = np.bincount(place[inside], None if own is None else own.reshape(-1)[inside], len(edges) - 1)
+    if density:
+        with np.errstate(all="ignore"):
+            counts = counts / (counts.sum() * np.diff(edges))
+    first, second = (None, None) if out is None else out
+    return _Histogram(into("histogram", plain(counts.astype(x.dtype)), first), into("histogram", plain(edges), second))
+
+
 def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     """How often each integer from 0 on occurs in a vector, or the sum of its `weights`; at least `minlength` counts."""
     x = input_of("bincount", input).array
@@ -175,4 +233,4 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     return plain(counts.astype(np.float32 if given.dtype == np.float32 else np.float64))
 
 
-__all__ = ["bincount", "bucketize", "histc", "searchsorted", "unique", "unique_consecutive"]
+__all__ = ["bincount", "bucketize", "histc", "histogram", "searchsorted", "unique", "unique_consecutive"]

@@ -30,7 +30,7 @@ from fastnn.functions._options import (
     size_argument,
     target,
 )
-from fastnn.tensor import Tensor, _number_dtype, _numbers, _rebuild
+from fastnn.tensor import Tensor, _number_dtype, _numbers, _rebuild, as_tensor
 from fastnn.tensor import tensor as make_tensor
 
 Options = Any
@@ -138,6 +138,12 @@ def ones_like(input: Any, **options: Options) -> Tensor:
 def full_like(input: Any, fill_value: Any, **options: Options) -> Tensor:
     """A Tensor of the size, dtype and order of axes of `input`, filled with a number."""
     return _like("full_like", input, fill_value, **options)
+
+
+def fill(input: Any, value: Any) -> Tensor:
+    """A copy of the input with all elements set to `value`, a number or a Tensor without axes."""
+    x: Tensor = as_tensor(input)
+    return x.clone().fill_(value)
 
 
 def new_empty(self: Any, *size: Any, **options: Options) -> Tensor:
@@ -308,6 +314,7 @@ __all__ = [
     "empty_like",
     "empty_permuted",
     "empty_strided",
+    "fill",
     "full",
     "full_like",
     "new_empty",

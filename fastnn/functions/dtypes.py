@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from fastnn import _default_dtype
 from fastnn._default_dtype import get_default_dtype, set_default_dtype
 from fastnn._runtime.tensor import TensorBase
 from fastnn.functions._options import input_argument
+from fastnn.functions.arguments import into
 from fastnn.ops.op import _torch_promote, torch_result_type
 
 
@@ -49,6 +51,36 @@ class iinfo:
 
     def __repr__(self) -> str:
         return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
+
+
+def _own(name: str, what: str) -> Callable[[Any], Any]:
+    def same(input: Any) -> Any:
+        return input
+
+    same.__name__ = same.__qualname__ = name
+    same.__doc__ = f"{what}: the Tensor itself, whose numbers are real."
+    return same
+
+
+conj = _own("conj", "Complex conjugates")
+real = _own("real", "The real parts")
+resolve_conj = _own("resolve_conj", "The numbers with a conjugation that is only noted carried out")
+resolve_neg = _own("resolve_neg", "The numbers with a negation that is only noted carried out")
+
+
+def conj_physical(input: Any, *, out: Any = None) -> Any:
+    """As `conj`."""
+    return input if out is None else into("conj_physical", input, out)
+
+
+def is_conj(input: Any) -> bool:
+    """Whether a conjugation is noted but not carried out: never."""
+    return False
+
+
+def is_neg(input: Any) -> bool:
+    """Whether a negation is noted but not carried out: never."""
+    return False
 
 
 def is_tensor(obj: Any) -> bool:
@@ -104,16 +136,23 @@ def can_cast(from_: Any, to: Any) -> bool:
 
 __all__ = [
     "can_cast",
+    "conj",
+    "conj_physical",
     "finfo",
     "get_default_dtype",
     "iinfo",
     "is_complex",
+    "is_conj",
     "is_floating_point",
+    "is_neg",
     "is_nonzero",
     "is_signed",
     "is_tensor",
     "numel",
     "promote_types",
+    "real",
+    "resolve_conj",
+    "resolve_neg",
     "result_type",
     "set_default_dtype",
 ]

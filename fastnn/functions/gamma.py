@@ -6,6 +6,7 @@ They are computed by NumPy in float64, whatever the dtype, and rounded.
 from __future__ import annotations
 
 import math
+from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
 
@@ -102,18 +103,21 @@ def i0(input: Any, *, out: Any = None) -> Any:
     return through("i0", lambda x: _distribution.bessel(0, x), lambda x: _distribution.bessel(1, x), input, out)
 
 
-def frexp(input: Any, *, out: Any = None) -> tuple[Any, Any]:
+_Frexp = namedtuple("_Frexp", "mantissa exponent")
+
+
+def frexp(input: Any, *, out: Any = None) -> Any:
     """Mantissas in [1/2, 1) and exponents (int32), whose ``mantissa * 2**exponent`` is the input."""
     array = array_of(input)
     mantissa, exponent = (np.asarray(part) for part in np.frexp(array))
     exponent = exponent.astype(np.int32)
     if out is not None:
-        return delivered(mantissa, out[0], True), delivered(exponent, out[1], True)
+        return _Frexp(delivered(mantissa, out[0], True), delivered(exponent, out[1], True))
     if getattr(input, "requires_grad", False):
         first = derived(input, mantissa, "frexp", lambda g: np.ldexp(g, -exponent), False)
     else:
         first = given(mantissa)
-    return first, given(exponent)
+    return _Frexp(first, given(exponent))
 
 
 __all__ = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from fastnn import ops
 from fastnn._runtime.tensor import TensorBase
 from fastnn.errors import ArgumentError, DTypeError, ShapeError
+from fastnn.functions._options import size_argument
 from fastnn.functions.arguments import axis, into, scalar, tensor_of
 from fastnn.functions.subscript import get, read
 from fastnn.tensor import from_numpy
@@ -109,6 +111,21 @@ def nonzero(input: Any, *, out: Any = None, as_tuple: bool = False) -> Any:
 def argwhere(input: Any) -> Any:
     """The indices of the elements that are not 0, a matrix (count, axes)."""
     return nonzero(input)
+
+
+def unravel_index(indices: Any, shape: Any) -> tuple[Any, ...]:
+    """For each index into flattened elements of a shape, its index along every axis: a tuple of int64 Tensors."""
+    places = _index("unravel_index", indices).array
+    extents = size_argument("unravel_index", (shape,) if isinstance(shape, (int, TensorBase)) else tuple(shape))
+    if places.size and not (places.min() >= 0 and places.max() < math.prod(extents)):
+        raise ArgumentError(
+            f"unravel_index: indices must lie from 0 to {math.prod(extents) - 1}, got {places.min()} to {places.max()}"
+        )
+    found: list[Any] = []
+    for extent in reversed(extents):
+        found.append(from_numpy(np.asarray(places % max(extent, 1), np.int64)))
+        places = places // max(extent, 1)
+    return tuple(reversed(found))
 
 
 # -- putting
@@ -329,4 +346,5 @@ __all__ = [
     "scatter_reduce",
     "take",
     "take_along_dim",
+    "unravel_index",
 ]

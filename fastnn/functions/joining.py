@@ -116,14 +116,22 @@ def select_scatter(input: Any, src: Any, dim: int, index: int) -> Any:
 
 
 def slice_scatter(
-    input: Any, src: Any, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+    input: Any,
+    src: Any,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
+    *,
+    out: Any = None,
 ) -> Any:
     """A copy of the input with `src` in the place of the slices from `start` to `end` along an axis."""
     x = tensor_of(input)
     if step <= 0:
         raise ValueError(f"slice_scatter: step must be positive, got {step}")
     place = axis("slice_scatter", dim, x.ndim)
-    return _replaced("slice_scatter", x, lambda a: a[(*(slice(None),) * place, slice(start, end, step))], src)
+    made = _replaced("slice_scatter", x, lambda a: a[(*(slice(None),) * place, slice(start, end, step))], src)
+    return into("slice_scatter", made, out)
 
 
 def diagonal_scatter(input: Any, src: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from fastnn import functions, ops
+from fastnn import _default_dtype, functions, ops
 from fastnn._runtime.tensor import TensorBase
-from fastnn.errors import ShapeError
+from fastnn.errors import ArgumentError, ShapeError
 from fastnn.functions.arguments import input_of, into
 from fastnn.functions.reductions import _as, _summable, sum
 from fastnn.functions.results import axis_of, call, pair, plain
@@ -120,6 +121,79 @@ def cumulative_trapezoid(y: Any, x: Any = None, *, dx: Any = None, dim: int = -1
     return cumsum(areas, axis)
 
 
+def gradient(input: Any, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1) -> tuple[Tensor, ...]:
+    """Derivatives along axes, from the points on both sides of each one (second order).
+
+    Parameters
+    ----------
+    input : the function's values; a float, or what becomes one.
+    spacing : distance of the points: a number, or for each axis a number or the points' coordinates (vectors).
+    dim : one axis or several (default: all).
+    edge_order : 1 or 2: how the derivative is taken at the ends, from the nearest two or three points.
+
+    Returns
+    -------
+    A Tensor of the input's shape for each axis. B. Fornberg, "Generation of Finite Difference Formulas on Arbitrarily
+    Spaced Grids", gives the weights.
+    """
+    y = input_of("gradient", input)
+    if edge_order not in (1, 2):
+        raise ArgumentError(f"gradient: edge_order must be 1 or 2, got {edge_order}")
+    dims = range(y.ndim) if dim is None else (dim,) if isinstance(dim, int) else dim
+    axes = [axis_of("gradient", one, y) for one in dims]
+    if len(set(axes)) != len(axes):
+        raise ArgumentError(f"gradient: dim names an axis twice: {dim}")
+    several = isinstance(spacing, (list, tuple))
+    steps = list(spacing) if several else [1 if spacing is None else spacing] * len(axes)
+    if len(steps) != len(axes):
+        raise ArgumentError(f"gradient: spacing must be a number or {len(axes)} of them, got {len(steps)}")
+    return tuple(_slope(y, axis, step, edge_order) for axis, step in zip(axes, steps, strict=True))
+
+
+def _slope(y: Tensor, axis: int, step: Any, edge_order: int) -> Tensor:
+    """The derivative along one axis: three weights a point, times the points around it."""
+    count = y.shape[axis]
+    if count <= edge_order:
+        raise ShapeError(f"gradient: dim {axis} must have at least {edge_order + 1} points, got shape {y.shape}")
+    points = input_of("gradient", step).array
+    if points.ndim and points.shape != (count,):
+        raise ShapeError(f"gradient: spacing must hold {count} coordinates to match dim {axis}, got {points.shape}")
+    points = np.asarray(points if points.ndim else points * np.arange(count), np.float64)
+    dtype = y.dtype if y.dtype.kind == "f" else _default_dtype.floating
+
+    def weighted(places: list[slice], center: slice) -> Tensor:
+        """The weights of Lagrange's polynomial through the points at `places`, differentiated at `center`."""
+        at = [points[place] for place in places]
+        terms = []
+        for i, place in enumerate(places):
+            others = [at[j] for j in range(len(places)) if j != i]
+            below = math.prod(at[i] - other for other in others)
+            if len(others) == 1:
+                weight = 1 / below
+            else:
+                weight = (2 * points[center] - others[0] - others[1]) / below
+            terms.append(ops.multiply(_part(y, axis, place.start, place.stop), plain(_along(weight, y, axis, dtype))))
+        total = terms[0]
+        for term in terms[1:]:
+            total = ops.add(total, term)
+        return total
+
+    n = count
+    reach = edge_order + 1
+    ends = [slice(i, i + 1) for i in range(reach)], [slice(n - reach + i, n - reach + i + 1) for i in range(reach)]
+    pieces = [weighted(ends[0], slice(0, 1))]
+    if n > 2:
+        pieces.append(weighted([slice(0, n - 2), slice(1, n - 1), slice(2, n)], slice(1, n - 1)))
+    pieces.append(weighted(ends[1], slice(n - 1, n)))
+    joined: Tensor = functions.find("cat")(pieces, dim=axis)
+    return joined
+
+
+def _along(weight: np.ndarray, y: Tensor, axis: int, dtype: Any) -> np.ndarray:
+    """A vector laid along an axis."""
+    return weight.reshape([-1 if a == axis else 1 for a in range(y.ndim)]).astype(dtype)
+
+
 __all__ = [
     "cummax",
     "cummin",
@@ -127,6 +201,7 @@ __all__ = [
     "cumsum",
     "cumulative_trapezoid",
     "diff",
+    "gradient",
     "logcumsumexp",
     "trapezoid",
     "trapz",
