@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from fastnn._kernels.vector import I64, Value, emitted, loop, select
+from fastnn._kernels.vector import I64, Value, call, emitted, loop, select
 
 Int = Value | int
 
@@ -117,6 +117,12 @@ class Code:
             builder.ret_void()
         given = (target, target_step, source, source_step, length)
         self.builder.call(function, [self.number(x).value for x in given])
+
+    def copy(self, target: Value, source: Value, length: Value) -> None:
+        """Copy `length` bytes that lie side by side."""
+        b = self.builder
+        places = [b.inttoptr(address.value, ir.IntType(8).as_pointer()) for address in (target, source)]
+        call(b, "llvm.memcpy.p0.p0.i64", ir.VoidType(), [*places, length.value, ir.Constant(ir.IntType(1), 0)])
 
 
 def smaller(x: Value, y: Int) -> Value:

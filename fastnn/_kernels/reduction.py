@@ -13,7 +13,10 @@ C. Splitting. A long sequence is cut into segments of a power of two of blocks; 
    of one) combines the segments pairwise. The tree of combinations, hence every bit, is the one of the uncut sequence.
 D. Error of a sum: at most (h + ceil(log2(blocks))) u sum|x| to first order, h = 16 + 6 additions for `rows`, at most
    3 + 10 for `columns`; u = 2**-24 or 2**-53.
-E. Strides may be any. What does not lie side by side is gathered into scratch first.
+E. Strides may be any. What does not lie side by side is gathered into scratch first: for `columns`, where the reduced
+   elements lie side by side, by transposing tiles in registers.
+F. `columns` also takes the order of `rows` (`lanes`), for outputs that lie side by side where the reduced elements do
+   not: it adds whole rows where `rows` adds elements, so a transposed array gives the bits of its copy.
 
 The result is C-contiguous, and so is the array of centers.
 """
@@ -27,6 +30,7 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from fastnn._kernels.control import Code, Local, Words, smaller, traced
+from fastnn._kernels.emit import Vectors
 from fastnn._kernels.jit import kernel
 from fastnn._kernels.mathematics.comparison import minimum
 from fastnn._kernels.mathematics.exponential import exp
@@ -155,7 +159,11 @@ def gather(
     with code.while_(lambda: left.now.compare(">", 0)):
         run = smaller(inner - at.now % inner, left.now)
         place = source + offset(code, args, extents, axes, at.now) * size
-        code.move(size, target.now, size, place, step * size, run)
+        with code.builder.if_else(step.compare("==", 1).value) as (beside, apart):
+            with beside:
+                code.copy(target.now, place, run * size)
+            with apart:
+                code.move(size, target.now, size, place, step * size, run)
         target.now = target.now + run * size
         at.now = at.now + run
         left.now = left.now - run
@@ -398,14 +406,118 @@ def leaf(
         done.now = done.now + 1
 
 
+def lanes_leaf(
+    code: Code,
+    dtype: str,
+    what: Fold,
+    table: Words,
+    rows: Value,
+    target: Value,
+    pitch: int,
+    width: Value,
+    center: Value | None,
+) -> None:
+    """Reduce at most `BLOCK` rows whose addresses stand in a table as `total_of` reduces elements: in as many lanes.
+
+    Row r belongs to lane ``r mod lanes``. Combining by halves is what the counter does if lanes come in the order of
+    their bits turned round: 0, 32, 16, 48, ... At `target` is room for a counter's levels, `pitch` bytes apart.
+    """
+    builder, count = code.builder, 4 * (VECTOR_BYTES // ITEMSIZES[dtype])
+    turns = count.bit_length() - 1
+    top, blocks = code.local(0), code.local(0)
+
+    def sweep(first: Value, rows: int, place: Value, fresh: bool) -> None:
+        """One after the other, combine every `count`-th of `rows` rows with what is there, or the start if `fresh`."""
+        addresses = [table[first + k * count].value for k in range(rows)]
+
+        def body(index: Any, mask: Any | None, width: int) -> None:
+            lanes = Lanes(builder, dtype, width)
+            given = [] if center is None else [lanes.load(lanes.pointer(center.value, index), mask)]
+            into = lanes.pointer(place.value, index)
+            total = Value(builder, constant(lanes.kind, what.start)) if fresh else lanes.load(into, mask)
+            for address in addresses:
+                total = what.combine(total, what.term(lanes.load(lanes.pointer(address, index), mask), *given))
+            lanes.store(total, into, mask)
+
+        vectors(builder, width.value, VECTOR_BYTES // ITEMSIZES[dtype], body)
+
+    def merge(level: Value) -> None:
+        place = target + level * pitch
+        entry = [place.value, place.value, (place + pitch).value, I64(1), I64(1), I64(1)]
+        sweep_loop(builder, what.combine, [dtype] * 3, 1, entry, [], width.value)
+
+    with code.range(0, count) as number:
+        lane = code.local(0)
+        for bit in range(turns):
+            lane.now = lane.now | ((number >> bit) & 1) << (turns - 1 - bit)
+        place, row = target + top.now * pitch, code.local(lane.now)
+        with builder.if_else((row.now + count * (RUN - 1)).compare("<", rows).value) as (several, few):
+            with several:
+                sweep(row.now, RUN, place, True)
+                row.now = row.now + count * RUN
+            with few:
+                sweep(row.now, 0, place, True)
+        # terms that take long are not unrolled in every number of rows
+        for run in (RUN, 1) if what.centered else (RUN, 4, 2, 1):
+
+            def left(run: int = run, row: Local = row) -> Value:
+                return (row.now + count * (run - 1)).compare("<", rows)
+
+            with code.while_(left):
+                sweep(row.now, run, place, False)
+                row.now = row.now + count * run
+        pairwise(code, blocks, top, merge)
+
+
+def turned(
+    code: Code,
+    size: int,
+    width: int,
+    source: Value,
+    across: Value,
+    rows: Value,
+    columns: Value,
+    to: Value,
+    pitch: Value,
+) -> None:
+    """Put columns whose elements lie side by side, `across` bytes apart, into rows `pitch` bytes apart.
+
+    Tiles of a vector of `width` bytes are transposed in registers. Rows are written up to a whole number of vectors.
+    """
+    v = Vectors(code.builder, size, width)
+    column = code.local(0)
+    with code.while_(lambda: column.now.compare("<", columns)):
+        base = v.pointer((source + column.now * across).value)
+        left = columns - column.now
+        places = [v.at(base, ((smaller(left - 1, k) if k else left * 0) * across).value) for k in range(v.lanes)]
+        for place in places:  # what the next block reads: no prefetching of the CPU's own follows so many columns
+            for line in range(0, LEAF * size, 64):
+                ahead = v.at(place, LEAF * size + line)
+                call(code.builder, "llvm.prefetch.p0", ir.VoidType(), [ahead, I32(0), I32(3), I32(1)])
+        row = code.local(0)
+        with code.while_(lambda: row.now.compare("<", rows)):
+            here, rest = [v.at(place, (row.now * size).value) for place in places], rows - row.now
+            with code.builder.if_else(rest.compare(">=", v.lanes).value) as (whole, part):
+                for branch, mask in ((whole, None), (part, rest)):
+                    with branch:
+                        made = v.transposed(here, None if mask is None else v.mask(mask.value))
+                        for k, vector in enumerate(made):
+                            v.store(vector, v.pointer((to + (row.now + k) * pitch + column.now * size).value))
+            row.now = row.now + v.lanes
+        column.now = column.now + v.lanes
+
+
 @kernel
-def columns(dtype: str, fold: str, finish: str) -> Any:
-    """Reductions that keep the last axis.
+def columns(dtype: str, fold: str, finish: str, lanes: bool = False, turn: int = 0) -> Any:
+    """Reductions that keep the last axis; with `lanes` others in whose arrays it is kept axes that lie side by side.
 
     args: result (segments, outer, columns), x, centers (or 0), outer, the bits of the divisor as a float64, reduced
-    length, rows a segment, columns a tile, rows a block (32, or 1 to combine segments), tiles a chunk, number of outer
-    kept axes, number of reduced axes, columns, the columns' stride; extents of the outer kept axes, their strides;
-    extents of the reduced axes, their strides.
+    length, rows a segment, columns a tile, rows a block (32, with `lanes` 1,024; 1 to combine segments), tiles a chunk,
+    number of outer kept axes, number of reduced axes, columns, the columns' stride; extents of the outer kept axes,
+    their strides; extents of the reduced axes, their strides.
+
+    `lanes` : the order of `rows`; columns lie side by side then. `turn` : where the reduced elements lie side by side,
+    bytes of the vectors with which they are transposed.
     """
     size, what, end = ITEMSIZES[dtype], FOLDS[fold], finished(fold, finish)
     row_bytes = TILE * size
@@ -421,6 +533,7 @@ def columns(dtype: str, fold: str, finish: str) -> Any:
         items = outer * tiles * segments(length, segment)
         one = I64(1)
         divisor = number_of(args[4], dtype)
+        pitch = tile * size + 64  # rows of a power of two of bytes would share few places of the cache
 
         def write(
             target: Value, expression: Any, sources: Sequence[Value], given: Sequence[Value], wide: Value
@@ -445,14 +558,28 @@ def columns(dtype: str, fold: str, finish: str) -> Any:
 
             with code.while_(lambda: more.now.compare("!=", 0)):
                 block = smaller(stop - start.now, block_rows)
+                gathered = code.local(0)
+                if turn:
+                    inner = args[extents + summed - 1]
+                    with code.when((start.now % inner + block).compare("<=", inner)):
+                        corner = source + offset(code, args, extents, summed, start.now) * size
+                        turned(code, size, turn, corner, step * size, block, wide, scratch + GATHERED, pitch)
+                        gathered.now = gathered.now + 1
                 with code.range(0, block) as r:
-                    place = code.local(source + offset(code, args, extents, summed, start.now + r) * size)
-                    with code.when(step.compare("!=", 1)):
-                        aside = scratch + GATHERED + r * row_bytes
-                        code.move(size, aside, size, place.now, step * size, wide)
-                        place.now = aside
+                    aside = scratch + GATHERED + r * pitch
+                    place = code.local(aside)
+                    with code.when(gathered.now.compare("==", 0)):
+                        place.now = source + offset(code, args, extents, summed, start.now + r) * size
+                        if not lanes:
+                            with code.when(step.compare("!=", 1)):
+                                code.move(size, aside, size, place.now, step * size, wide)
+                                place.now = aside
                     table[r] = place.now
-                leaf(code, dtype, what, table, block, scratch + LEVELS + top.now * row_bytes, wide, center)
+                level = scratch + LEVELS + top.now * row_bytes
+                if lanes:
+                    lanes_leaf(code, dtype, what, table, block, level, row_bytes, wide, center)
+                else:
+                    leaf(code, dtype, what, table, block, level, wide, center)
                 pairwise(code, blocks, top, merge)
                 start.now = start.now + block
                 more.now = select(start.now.compare("<", stop), code.number(1), code.number(0))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn.errors import ShapeError
-from fastnn.ops.elementwise import apply, contiguous, groups, lies_across
+from fastnn.ops.elementwise import LEAST_TILE, apply, contiguous, groups, lies_across
 from fastnn.ops.lowering import Array, Lowering, Operand, join_axes, reads, writes
 from fastnn.ops.op import Op, Saved, Shape
 
@@ -19,8 +19,9 @@ from fastnn.ops.op import Op, Saved, Shape
 BLOCK = 1024  # elements a block where the last axis is reduced
 LEAF = 32  # rows a block where it is not
 TILE = 1024  # most columns reduced at once
+TILES = {"": TILE, "lanes": 512, "turn": 64}  # the same, by the way in which they lie
 SEGMENT = 1 << 16  # elements from which a sequence is cut
-MANY = 1 << 12  # elements from which those that lie across are transposed first
+MANY = 1 << 12  # elements from which those that lie across are not gathered one by one
 # Nanoseconds an element of float32, by fold.
 COST = 0.08
 COSTS = {"exponentials": 0.4, "shifted_exponentials": 0.4}
@@ -85,12 +86,27 @@ def reduce_axes(low: Lowering, x: Array, axes: Sequence[int], out: Array, plan: 
         return out
     kept = [a for a in range(x.ndim) if a not in axes]
     length = math.prod(x.shape[a] for a in axes)
+    axes = sorted(axes)
     last = max((a for a in range(x.ndim) if x.shape[a] > 1), default=-1)
-    if x.size >= MANY and lies_across(x):
-        x = contiguous(low, x)
-    if last in kept:
-        return _columns(low, x, [a for a in kept if a < last], last, list(axes), length, out, plan)
-    return _rows(low, x, kept, list(axes), length, out, plan)
+    beside = _lies_beside(x)
+    way = ""
+    if x.size >= MANY and beside != last and lies_across(x):
+        # outputs that lie side by side are reduced together, and sequences that do are transposed on the way
+        if last in axes and beside == max((a for a in kept if x.shape[a] > 1), default=-1):
+            way = "lanes"
+        elif last in kept and beside == max((a for a in axes if x.shape[a] > 1), default=-1):
+            way = "turn"
+        else:
+            x = contiguous(low, x)
+    if last in kept or way == "lanes":
+        column = beside if way == "lanes" else last
+        return _columns(low, x, [a for a in kept if a < column], column, axes, length, out, plan, way)
+    return _rows(low, x, kept, axes, length, out, plan)
+
+
+def _lies_beside(x: Array) -> int:
+    """The axis along which elements lie side by side; -1 for none that is long enough to matter."""
+    return next((a for a in range(x.ndim) if x.strides[a] == 1 and x.shape[a] >= LEAST_TILE), -1)
 
 
 def _described(x: Array, axes: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -139,21 +155,31 @@ def _rows(low: Lowering, x: Array, kept: list[int], axes: list[int], length: int
 
 
 def _columns(
-    low: Lowering, x: Array, outer: list[int], column: int, axes: list[int], length: int, out: Array, plan: Plan
+    low: Lowering,
+    x: Array,
+    outer: list[int],
+    column: int,
+    axes: list[int],
+    length: int,
+    out: Array,
+    plan: Plan,
+    way: str = "",
 ) -> Array:
-    cost = plan.cost(x)
+    """Reduce whole rows: `way` says "lanes" for the order of `_rows`, "turn" where sequences lie side by side."""
+    cost = plan.cost(x) + (0.1 if way else 0.0)
+    block = BLOCK if way == "lanes" else LEAF
     own, own_strides = _described(x, outer)
     summed, strides = _described(x, axes)
     width = x.shape[column]
     if not summed or not length:  # kernels divide by extents
         summed, strides = (1,), (1,)
-    cost += 1.0 if x.strides[column] != 1 else 0
-    tile = min(width, TILE)
+    cost += 1.0 if x.strides[column] != 1 and not way else 0
+    tile = min(width, TILES[way])
     count = out.size // width
     tiles = -(-width // tile) * count
     segment = length or 1
     if tiles < 8 and length * tile >= 2 * SEGMENT:
-        segment = _segment(length, LEAF, SEGMENT // tile)
+        segment = _segment(length, block, SEGMENT // tile)
     segments = max(1, -(-length // segment))
     result = out if segments == 1 else low.temporary((segments, out.size), x.dtype)
     mine = plan if segments == 1 else plan.part()
@@ -161,7 +187,7 @@ def _columns(
     low.phase(
         "reduction.columns",
         [
-            writes(result), reads(x), mine.operand(), count, bits(mine.divisor), length, segment, tile, LEAF, group,
+            writes(result), reads(x), mine.operand(), count, bits(mine.divisor), length, segment, tile, block, group,
             len(own), len(summed), width, x.strides[column], *own, *own_strides, *summed, *strides,
         ],
         chunks=chunks,
@@ -170,8 +196,20 @@ def _columns(
         dtype=x.dtype,
         fold=mine.fold,
         finish=mine.finish,
+        **_how(way),
     )  # fmt: skip
     return out if segments == 1 else _combine(low, result, out, plan.rest())
+
+
+def _how(way: str) -> dict[str, Any]:
+    """What a kernel is to be compiled for besides."""
+    if way == "lanes":
+        return {"lanes": True}
+    if way == "turn":
+        from fastnn._kernels.cpu import target
+
+        return {"turn": target().vector_bytes}
+    return {}
 
 
 def _combine(low: Lowering, parts: Array, out: Array, plan: Plan) -> Array:

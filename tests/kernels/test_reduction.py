@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
+from fastnn._kernels.reduction import FOLDS
 from fastnn.ops import reduction
-from fastnn.ops.reduction import column_sum, sum_axes, sum_to
+from fastnn.ops.reduction import Plan, column_sum, reduce_axes, sum_axes, sum_to
 from fastnn.testing.phases import Execution, lowering, run
 
 DTYPES = ("float32", "float64")
@@ -63,6 +64,61 @@ def test_layouts_give_the_same_bits(shape):
             for other in others:
                 np.testing.assert_array_equal(other, x)
                 np.testing.assert_array_equal(total(other, axes), y)
+
+
+def reduced(x, axes, fold, center=None, chunk=0, backwards=False):
+    """The result of a fold, and how its phases go about it."""
+    arrays = [x] if center is None else [x, center]
+    low = lowering(arrays)
+    kept = tuple(n for a, n in enumerate(x.shape) if a not in axes)
+    plan = Plan(fold, 3, "root" if fold == "deviations" else "", None if center is None else low.inputs[1])
+    y = reduce_axes(low, low.inputs[0], axes, low.output(kept, str(x.dtype)), plan)
+    execution = Execution(low, arrays)
+    execution.run(chunk, backwards=backwards)
+    return execution[y], {name for phase in low.phases for name, _ in phase.static} & {"lanes", "turn"}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("fold", ["sum", "deviations", "exponentials", "product", "max"])
+@pytest.mark.parametrize(
+    ("shape", "order", "axes", "way"),
+    [
+        ((9, 1130), (1, 0), (1,), "lanes"),  # a block and a part of one
+        ((1030, 8), (1, 0), (1,), "lanes"),
+        ((2, 7, 5, 66), (0, 3, 1, 2), (0, 2, 3), "lanes"),  # images whose channels lie side by side
+        ((2, 70, 5, 9), (0, 3, 1, 2), (2, 3), "lanes"),
+        ((70, 68), (1, 0), (0,), "turn"),
+        ((1030, 9), (1, 0), (0,), "turn"),
+        ((13, 5, 79), (1, 2, 0), (0, 1), "turn"),  # runs shorter and longer than a block of rows
+        ((600, 1, 8), (1, 2, 0), (0, 1), "turn"),
+    ],
+    ids=str,
+)
+def test_what_lies_across_gives_the_bits_of_its_copy(shape, order, axes, way, fold, dtype):
+    rng = np.random.default_rng(8)
+    x = rng.standard_normal(shape).astype(dtype).transpose(order)
+    x[rng.random(x.shape) < 0.01] = 0
+    center = None
+    if FOLDS[fold].centered:
+        center = np.ascontiguousarray(x.max(axes) if "exp" in fold else x.mean(axes))
+    expected, none = reduced(np.ascontiguousarray(x), axes, fold, center)
+    assert not none
+    for chunk, backwards in ((0, False), (1, True)):
+        y, ways = reduced(x, axes, fold, center, chunk, backwards)
+        assert ways == {way}
+        np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("way", ["lanes", "turn"])
+def test_what_lies_across_is_cut_without_changing_a_bit(way, monkeypatch):
+    x = np.random.default_rng(9).standard_normal((40_000, 11) if way == "lanes" else (11, 40_000)).astype("float32").T
+    axes = (1,) if way == "lanes" else (0,)
+    monkeypatch.setattr(reduction, "SEGMENT", 1 << 40)
+    whole = total(x, axes)
+    np.testing.assert_array_equal(total(np.ascontiguousarray(x), axes), whole)
+    for segment in (1, 1 << 13):
+        monkeypatch.setattr(reduction, "SEGMENT", segment)
+        np.testing.assert_array_equal(total(x, axes, chunk=1, backwards=True), whole)
 
 
 @pytest.mark.parametrize("shape", [(5000,), (5000, 3), (300_000,), (100_000, 2)], ids=str)
