@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from fastnn import ops
+from fastnn._runtime.dispatch import call_on
 from fastnn._runtime.tensor import TensorBase
 from fastnn.errors import ShapeError
 from fastnn.functions.arguments import axis, into, one_or_several, tensor_of
 from fastnn.functions.shaping import atleast_1d, atleast_2d, atleast_3d, diagonal, unbind
-from fastnn.ops.joining import MOST, join
+from fastnn.ops.joining import MOST
 
 _concatenate, _stack = ops.concatenate, ops.stack
 
@@ -31,7 +32,7 @@ def cat(tensors: Any, dim: int = 0, *, out: Any = None) -> Any:
     """Tensors of the same shape but for one axis, one after the other along it; empty vectors are skipped."""
     try:
         if out is None and type(tensors) in (list, tuple) and 0 < len(tensors) <= MOST:
-            made = join(_concatenate, *tensors) if dim == 0 else join(_concatenate, *tensors, axis=dim)
+            made = call_on(_concatenate, tensors, dim)
             return made if isinstance(made, TensorBase) else tensor_of(made)
         return into("cat", _concatenate(*_sequence("cat", tensors), axis=dim), out)
     except (ShapeError, IndexError):
@@ -57,7 +58,7 @@ def concatenate(tensors: Any, dim: int = 0, *, axis: int | None = None, out: Any
 def stack(tensors: Any, dim: int = 0, *, out: Any = None) -> Any:
     """Tensors of one shape side by side along a new axis."""
     if out is None and type(tensors) in (list, tuple) and 0 < len(tensors) <= MOST:
-        made = join(_stack, *tensors) if dim == 0 else join(_stack, *tensors, axis=dim)
+        made = call_on(_stack, tensors, dim)
         return made if isinstance(made, TensorBase) else tensor_of(made)
     return into("stack", _stack(*_sequence("stack", tensors), axis=dim), out)
 

@@ -15,7 +15,7 @@ import pytest
 import fastnn
 from fastnn import ops
 from fastnn._runtime import _fastnn_team as team
-from fastnn._runtime.dispatch import Primitive
+from fastnn._runtime.dispatch import Primitive, call_on
 from fastnn._runtime.recipe import Recipe
 from fastnn.ops.op import Op
 
@@ -518,3 +518,20 @@ def test_what_only_backward_needs_is_not_made_for_others():
     for _ in range(2):
         with pytest.raises(IndexError, match="7"):
             ops.cross_entropy(logits, labels + 7)
+
+
+def test_arrays_in_one_sequence():
+    x, y = np.arange(3.0, dtype="float32"), np.ones(2, "float32")
+    for sequence in ([x, y], (x, y), iter([x, y])):
+        np.testing.assert_array_equal(call_on(ops.concatenate, sequence, 0), [0, 1, 2, 1, 1])
+    assert call_on(ops.stack, [x, x], 1).shape == (3, 2)
+    assert call_on(ops.stack, [x, x], -2).shape == (2, 3)
+    a, b = (fastnn.tensor(v, requires_grad=True) for v in (x, y))
+    call_on(ops.concatenate, [a, b], 0).backward(fastnn.arange(5.0))
+    assert (a.grad.tolist(), b.grad.tolist()) == ([0, 1, 2], [3, 4])
+    with pytest.raises(TypeError, match="concatenate: takes at most 16 arrays, got 17"):
+        call_on(ops.concatenate, [x] * 17, 0)
+    with pytest.raises(IndexError, match="axis"):
+        call_on(ops.concatenate, [x, y], 3)
+    with pytest.raises(TypeError, match="x0 is missing"):
+        call_on(ops.concatenate, [], 0)
