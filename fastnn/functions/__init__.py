@@ -75,6 +75,7 @@ HOMES: dict[str, Home] = {
         "round rsqrt sgn sigmoid sign sin sinc sinh sqrt square sub subtract tan tanh true_divide trunc "
         "xlogy",
         only_functions="rsub",
+        only_methods="float_power_",
     ),
     "gamma": Home(
         both="digamma frexp i0 igamma igammac lgamma mvlgamma",

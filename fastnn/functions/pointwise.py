@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import ops
+from fastnn import functions, ops
 from fastnn._runtime.tensor import TensorBase
 from fastnn.errors import DTypeError
 from fastnn.functions.operands import (
@@ -272,6 +272,13 @@ def float_power(input: Any, exponent: Any, *, out: Any = None) -> Any:
     return pow(x, exponent.to(np.float64) if hasattr(exponent, "to") else exponent, out=out)
 
 
+def float_power_(self: Any, exponent: Any) -> Any:
+    """As `float_power`, in place; a Tensor of float64 alone can take the result."""
+    if self.dtype != np.float64:
+        raise DTypeError(f"float_power_: the Tensor must have dtype float64, got {self.dtype}")
+    return functions.overwriting("float_power_", float_power)(self, exponent)
+
+
 def ldexp(input: Any, other: Any, *, out: Any = None) -> Any:
     """``input * 2**other``."""
     return ops.multiply(input, pow(2.0, other), out=out)
@@ -430,6 +437,7 @@ __all__ = [
     "expm1",
     "fix",
     "float_power",
+    "float_power_",
     "floor",
     "floor_divide",
     "fmax",

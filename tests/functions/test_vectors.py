@@ -194,6 +194,9 @@ def test_functions_that_overwrite():
     x = fastnn.tensor([4.0, 9.0])
     assert fastnn.sqrt_(x) is x
     assert x.tolist() == [2.0, 3.0]
+    with pytest.raises(TypeError, match="float_power_: the Tensor must have dtype float64, got float32"):
+        x.float_power_(2)
+    assert T([3.0]).float_power_(2).tolist() == [9.0]
     assert fastnn.clamp_(x, max=2.5).tolist() == [2.0, 2.5]
 
 
