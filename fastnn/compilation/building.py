@@ -81,23 +81,26 @@ class PreparedUpdate:
     """Reads an optimizer's hyper-parameters before a replay, and counts its step afterwards."""
 
     def __init__(self, source: Source, flags: tuple[int, ...], first: int) -> None:
-        self.source, self.flags, self.first = source, flags, first
-        self.params = source.group["params"]
+        optimizer, group = source.optimizer, source.group
+        self.optimizer, self.group, self.batch, self.static = optimizer, group, source.batch, source.static
+        self.flags, self.first = flags, first
+        self.place = next(i for i, own in enumerate(optimizer.param_groups) if own is group)
+        self.params = group["params"]
         self.count = len(self.params)
-        optimizer = source.optimizer
         self.states = optimizer.rule.columns_for(source.static)[2:]
         self.scalars = optimizer._scalars
         self.after: tuple[float, ...] = ()
 
     def prepare(self) -> tuple[float, ...] | None:
         """The cells of the next step; None where the recorded one does not serve."""
-        source = self.source
-        optimizer, group = source.optimizer, source.group
-        if group["params"] is not self.params or len(self.params) != self.count or optimizer._has_step_hooks():
+        optimizer, group = self.optimizer, self.group
+        params = group["params"]
+        groups = optimizer.param_groups
+        if params is not self.params or len(params) != self.count or optimizer._has_step_hooks():
             return None
-        if not any(own is group for own in optimizer.param_groups) or optimizer._static(group) != source.static:
+        if len(groups) <= self.place or groups[self.place] is not group or optimizer._static(group) != self.static:
             return None
-        scalars = source.batch.reread(optimizer.state, self.scalars, self.states)
+        scalars = self.batch.reread(optimizer.state, self.scalars, self.states)
         if scalars is None:
             return None
         flags, cells, self.after = optimizer._numbers(group, False, *scalars)
@@ -105,7 +108,7 @@ class PreparedUpdate:
 
     def finish(self) -> None:
         """Write the count of steps, and say that the parameters were changed."""
-        self.source.batch.finish(*self.after)
+        self.batch.finish(*self.after)
 
 
 class Builder:
@@ -347,7 +350,7 @@ class Builder:
 
     def _tensors(self) -> tuple[list[Any], list[Any]]:
         """Tensors that were there before the call, and those of them (and of the arguments) that it writes."""
-        updated = {id(p): p for u in self.updates for p in u.source.batch.params}
+        updated = {id(p): p for u in self.updates for p in u.batch.params}
         # a gradient that was found is looked up through its tensor; views made in the call follow their base
         found = {id(before) for _, before, _ in self.recording.gradients.values() if before is not None}
         externals = {
@@ -373,7 +376,7 @@ class Builder:
     def _forget_gradients(self) -> None:
         """Let go of the gradients that the recorded call made: the plan has memory of its own for them."""
         for update in self.updates:
-            arrays = update.source.batch.arrays
+            arrays = update.batch.arrays
             width = 2 + len(update.states)
             arrays[1::width] = [None] * len(arrays[1::width])
 

@@ -117,21 +117,21 @@ def fit(
     return train(run)
 
 
-def update_step(run: Run, compiled: bool, generator: Generator | None = None) -> Callable[..., tuple[Tensor, Any]]:
-    """The function that trains on a batch; it gives the loss, and the output if there are metrics to measure it.
+def update_step(run: Run, compiled: bool, generator: Generator | None = None) -> Callable[..., Any]:
+    """The function that trains on a batch; it gives the loss, or, if there are metrics, the loss and the output.
 
     `generator` is to be drawn from in place of the default one.
     """
     model, loss_fn, optimizer, measured = run.model, run.loss_fn, run.optimizer, bool(run.metrics.all)
 
-    def update(*batch: Tensor) -> tuple[Tensor, Any]:
+    def update(*batch: Tensor) -> Any:
         optimizer.zero_grad()
         output = model(*batch[:-1])
         loss = loss_fn(output, batch[-1])
         loss.backward()
         optimizer.step()
         if not measured:
-            return loss.detach(), None
+            return loss.detach()
         return loss.detach(), output.detach() if isinstance(output, Tensor) else output
 
     # the numbers of others' optimizers are not known to change from step to step
@@ -175,15 +175,15 @@ def _epoch(run: Run, check: Callable[[], None]) -> None:
     lr = run.lr
     for batch in _remaining(run):
         inputs, target = split_batch(batch)
-        loss, output = update(*inputs, target)
-        run.loss = float(loss.item())
+        found = update(*inputs, target)
+        run.loss = float((found[0] if measured.all else found).item())
         count = len(target)
         run.loss_sum += run.loss * count
         run.samples += count
         run.batch += 1
         run.step += 1
         if measured.all:
-            measured.update(output, target)
+            measured.update(found[1], target)
         run.seconds = before + time.perf_counter() - start
         lr = run.lr
         for callback in watching:

@@ -172,14 +172,15 @@ def _epoch(members: list[_Member], check: Callable[[], None]) -> None:
                 updates.append(runs[i].update)
                 given.append((*inputs, target))
         going = still
-        for i, call, (loss, output) in zip(going, given, _together(members, going, updates, given), strict=True):
+        for i, call, found in zip(going, given, _together(members, going, updates, given), strict=True):
             run = runs[i]
-            run.loss = float(loss.item())
+            measured = run.metrics.all
+            run.loss = float((found[0] if measured else found).item())
             size = len(call[-1])
             run.loss_sum += run.loss * size
             run.samples += size
-            if run.metrics.all:
-                run.metrics.update(output, call[-1])
+            if measured:
+                run.metrics.update(found[1], call[-1])
         check()
     seconds = time.perf_counter() - start
     for member in members:

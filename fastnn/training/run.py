@@ -54,7 +54,7 @@ class Run:
     history : the epochs so far.
     metrics, held_out_metrics : of the training batches, of the validation data.
     validation : batches to validate on, or None.
-    update : trains on a batch; gives the loss, and the output if it is measured.
+    update : trains on a batch; gives the loss, or the loss and the output if there are metrics.
     epoch : number of the current epoch, from 1 on.
     batch : updates so far in the current epoch.
     step : updates so far in all.
@@ -73,7 +73,7 @@ class Run:
     metrics: Metrics
     held_out_metrics: Metrics
     validation: Any = None
-    update: Callable[..., tuple[Any, Any]] | None = None
+    update: Callable[..., Any] | None = None
     callbacks: Sequence[Callback] = ()
     history: History = field(default_factory=History)
     epoch: int = 1
