@@ -53,6 +53,7 @@ TABLE: dict[str, Formula] = {
     "add_scaled": Formula(2, lambda x, y, factor: fma(y, factor, x), cells=1),
     "subtract": Formula(2, lambda x, y: x - y),
     "multiply": Formula(2, lambda x, y: x * y),
+    "multiply_add": Formula(3, lambda total, x, y: fma(x, y, total)),
     "divide": Formula(2, lambda x, y: x / y),
     # The gradient of x / y for y: -(dy / y) * (x / y), from the saved quotient.
     "divide_backward": Formula(3, lambda dy, y, quotient: -(dy / y) * quotient),

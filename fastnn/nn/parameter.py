@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -101,10 +102,11 @@ class UninitializedParameter(Parameter):
         """There is none yet."""
         raise RuntimeError("a parameter that is not initialised has no shape: run the module once, or materialize() it")
 
-    def materialize(self, shape: tuple[int, ...], transposed: bool = False) -> None:
-        """Become a Parameter of a shape, its values unset; `transposed` puts the first axis innermost in memory."""
-        memory = empty(shape[::-1] if transposed else shape, self.array.dtype)
-        self._set_array(memory.T if transposed else memory)
+    def materialize(
+        self, shape: tuple[int, ...], transposed: bool = False, order: Sequence[int] | None = None
+    ) -> None:  # fmt: skip
+        """Become a Parameter of a shape, its values unset; `transposed` and `order` as for `unset`."""
+        self._set_array(_memory(shape, self.array.dtype, transposed, order))
         self.__class__ = Parameter  # type: ignore[assignment]
 
     def __repr__(self) -> str:
@@ -128,10 +130,23 @@ def is_lazy(member: Any) -> bool:
     return isinstance(member, UninitializedParameter)
 
 
-def unset(shape: tuple[int, ...], dtype: npt.DTypeLike | None, transposed: bool = False) -> Parameter:
-    """A parameter without values yet; `transposed` puts the first axis innermost in memory."""
-    memory = empty(shape[::-1] if transposed else shape, _default_dtype.floating if dtype is None else dtype)
-    return Parameter(memory.T if transposed else memory)
+def unset(
+    shape: tuple[int, ...], dtype: npt.DTypeLike | None, transposed: bool = False, order: Sequence[int] | None = None
+) -> Parameter:  # fmt: skip
+    """A parameter without values yet.
+
+    `transposed` puts the first axis innermost in memory; `order` lists the axes from the outermost to the innermost.
+    """
+    return Parameter(_memory(shape, _default_dtype.floating if dtype is None else dtype, transposed, order))
+
+
+def _memory(
+    shape: tuple[int, ...], dtype: npt.DTypeLike, transposed: bool, order: Sequence[int] | None
+) -> np.ndarray:  # fmt: skip
+    if order is None:
+        order = range(len(shape))[::-1] if transposed else range(len(shape))
+    memory = empty(tuple(shape[axis] for axis in order), dtype)
+    return memory.transpose(np.argsort(order)) if len(shape) else memory
 
 
 __all__ = ["Buffer", "Parameter", "UninitializedParameter", "is_lazy", "unset"]

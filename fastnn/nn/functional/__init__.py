@@ -45,6 +45,14 @@ from fastnn.nn.functional.classification import (
     multilabel_soft_margin_loss,
     nll_loss,
 )
+from fastnn.nn.functional.conv import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+)
 from fastnn.nn.functional.distance import cosine_similarity, normalize, pairwise_distance, pdist
 from fastnn.nn.functional.dropout import (
     alpha_dropout,
@@ -92,6 +100,12 @@ __all__ = [
     "celu",
     "celu_",
     "channel_shuffle",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
