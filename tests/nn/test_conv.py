@@ -1,4 +1,4 @@
-"""Convolution layers: what they are made of and what they refuse; values and gradients: tests/ops/test_declarations.py."""
+"""Convolution layers: what they are made of, what they refuse; values and gradients: tests/ops/test_declarations.py."""
 
 import copy
 
