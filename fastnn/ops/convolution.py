@@ -65,7 +65,7 @@ class Geometry(NamedTuple):
 # -- attributes and shapes
 
 
-def _per_axis(name: str, what: str, given: Any, count: int, least: int) -> Shape:
+def per_axis(name: str, what: str, given: Any, count: int, least: int) -> Shape:
     """A number for each spatial axis, from one for all or one for each."""
     values = tuple(given) if isinstance(given, (tuple, list)) else (given,) * count
     if len(values) == 1:
@@ -103,9 +103,9 @@ def same_padding(name: str, padding: str, kernel: Shape, stride: Any, dilation: 
         return ((0, 0),) * count
     if padding != "same":
         raise ValueError(f"{name}: padding must be numbers, 'same' or 'valid', got {padding!r}")
-    if any(s != 1 for s in _per_axis(name, "stride", stride, count, 1)):
+    if any(s != 1 for s in per_axis(name, "stride", stride, count, 1)):
         raise ValueError(f"{name}: padding 'same' needs stride 1, got {stride}")
-    totals = [d * (k - 1) for d, k in zip(_per_axis(name, "dilation", dilation, count, 1), kernel, strict=True)]
+    totals = [d * (k - 1) for d, k in zip(per_axis(name, "dilation", dilation, count, 1), kernel, strict=True)]
     return tuple((total // 2, total - total // 2) for total in totals)
 
 
@@ -131,8 +131,8 @@ def _axes(name: str, shapes: Mapping[str, Shape | None]) -> tuple[Shape, Shape]:
 
 def _geometry(name: str, x: Shape, w: Shape, attrs: Mapping[str, Any]) -> Geometry:
     count = len(x) - 2
-    stride = _per_axis(name, "stride", attrs["stride"], count, 1)
-    dilation = _per_axis(name, "dilation", attrs["dilation"], count, 1)
+    stride = per_axis(name, "stride", attrs["stride"], count, 1)
+    dilation = per_axis(name, "dilation", attrs["dilation"], count, 1)
     geometry = Geometry(x[2:], w[2:], stride, _pairs(name, attrs["padding"], count), dilation, attrs["groups"])
     if min(w[2:]) < 1:
         raise ShapeError(f"{name}: w must have at least one tap along each axis, got {w}")
@@ -170,7 +170,7 @@ def _shape(name: str, shapes: dict[str, Shape | None], attrs: dict[str, Any]) ->
 def _transposed_geometry(name: str, shapes: Mapping[str, Shape | None], attrs: Mapping[str, Any]) -> Geometry:
     """That of the convolution whose input's gradient the transposed one is."""
     x, w = _axes(name, shapes)
-    extra = _per_axis(name, "output_padding", attrs["output_padding"], len(x) - 2, 0)
+    extra = per_axis(name, "output_padding", attrs["output_padding"], len(x) - 2, 0)
     own = _geometry(name, x, w, attrs)
     if w[0] != x[1] or w[0] % own.groups:
         raise ShapeError(f"{name}: w must have shape ({x[1]}, O, ...), divided by {own.groups} groups, got {w}")
@@ -297,18 +297,20 @@ def _conv_transpose_backward(ctx: Saved, dy: np.ndarray) -> tuple[np.ndarray | N
 # -- lowering: arrays with the channels last, (N, places ..., channels)
 
 
-def _channels_last(x: Array) -> Array:
+def channels_last(x: Array) -> Array:
+    """An image (N, C, ...) seen as (N, ..., C)."""
     return x.permuted([0, *range(2, x.ndim), 1])
 
 
-def _channels_second(x: Array) -> Array:
+def channels_second(x: Array) -> Array:
+    """An image (N, ..., C) seen as (N, C, ...)."""
     return x.permuted([0, x.ndim - 1, *range(1, x.ndim - 1)])
 
 
-def _ready(low: Lowering, x: Array, padding: Sequence[tuple[int, int]]) -> Array:
-    """An operand (N, C, ...) with its channels last and side by side, and zeros around it."""
-    last = _channels_last(x)
-    if not any(map(any, padding)) and (last.strides[-1] == 1 or last.shape[-1] == 1):
+def ready(low: Lowering, x: Array, padding: Sequence[tuple[int, int]], dense: bool = False) -> Array:
+    """An operand (N, C, ...) with its channels last and side by side (`dense`: without gaps), and zeros around it."""
+    last = channels_last(x)
+    if not any(map(any, padding)) and (last.contiguous if dense else last.strides[-1] == 1 or last.shape[-1] == 1):
         return last
     shape = (last.shape[0], *(n + a + b for n, (a, b) in zip(last.shape[1:-1], padding, strict=True)), last.shape[-1])
     made = low.temporary(shape, x.dtype)
@@ -373,7 +375,7 @@ def _correlate(low: Lowering, x: Array, w: Array, b: Array | None, geometry: Geo
         b = None if bias is not None else b
     if b is not None:
         apply(low, "add", y, y, b, in_place=True)
-    return _channels_second(y)
+    return channels_second(y)
 
 
 def _tap_by_tap(low: Lowering, view: Array, weight: Array, count: int) -> Array:
@@ -433,7 +435,7 @@ def _send_back(low: Lowering, dy: Array, w: Array, geometry: Geometry) -> Array:
         before = max([0, *(c.back * (c.taps - 1) - c.start for c in served)])
         after = max([0, *(c.places - 1 + c.start - (extent - 1) for c in served)])
         around.append((before, after))
-    source = _split(_ready(low, dy, around), dy.ndim - 1, groups)
+    source = _split(ready(low, dy, around), dy.ndim - 1, groups)
     weight = _split(w, 0, groups)
     places, taps = PLACES[:count], TAPS[:count]
     channels = groups * w.shape[1]
@@ -447,8 +449,8 @@ def _send_back(low: Lowering, dy: Array, w: Array, geometry: Geometry) -> Array:
         if all(c.taps for c in own):
             part = _one_class(low, source, weight, own, around, places, taps, groups)
             where = (slice(i, None, s) for i, s in zip(chosen, geometry.stride, strict=True))
-            put(low, sliced(dx, slice(None), *where), _channels_last(part))
-    return _channels_second(dx)
+            put(low, sliced(dx, slice(None), *where), channels_last(part))
+    return channels_second(dx)
 
 
 def _one_class(
@@ -471,16 +473,16 @@ def _one_class(
     weight = sliced(weight, *(slice(None),) * 3, *(slice(c.tap, None, c.tap_step) for c in own))
     weight = sliced(weight, *(slice(None),) * 3, *(slice(None, None, -1),) * count)
     if groups > 1 and weight.shape[1] == weight.shape[2] == 1:
-        return _channels_second(_tap_by_tap(low, view, weight, count))
-    ready = weight.permuted([*range(3, 3 + count), 0, 1, 2])
-    ready = apply(low, "copy", low.temporary(ready.shape, ready.dtype), ready)
+        return channels_second(_tap_by_tap(low, view, weight, count))
+    turned = weight.permuted([*range(3, 3 + count), 0, 1, 2])
+    turned = apply(low, "copy", low.temporary(turned.shape, turned.dtype), turned)
     if groups == 1:
-        view, ready = _join(view, view.ndim - 2), _join(ready, count)
-        made = contract(low, (view, f"n{places}{taps}o"), (ready, f"{taps}ok"), f"n{places}k", final=False)
+        view, turned = _join(view, view.ndim - 2), _join(turned, count)
+        made = contract(low, (view, f"n{places}{taps}o"), (turned, f"{taps}ok"), f"n{places}k", final=False)
     else:
-        made = contract(low, (view, f"n{places}{taps}go"), (ready, f"{taps}gok"), f"n{places}gk", final=False)
+        made = contract(low, (view, f"n{places}{taps}go"), (turned, f"{taps}gok"), f"n{places}gk", final=False)
         made = _join(made, made.ndim - 2)
-    return _channels_second(made)
+    return channels_second(made)
 
 
 def _lower_weight_gradient(low: Lowering, x: Array, dy: Array, w: Array, geometry: Geometry) -> Array:
@@ -505,7 +507,7 @@ def _lower(low: Lowering, x: Array, w: Array, b: Array | None) -> Array:
     geometry = _forward_geometry("conv", _shapes(x, w), low.attrs)
     if 0 in (x.shape[0], w.shape[0]):
         return low.output((x.shape[0], w.shape[0], *geometry.output), x.dtype)
-    return _correlate(low, _ready(low, x, geometry.padding), w, b, geometry)
+    return _correlate(low, ready(low, x, geometry.padding), w, b, geometry)
 
 
 def _shapes(x: Array, w: Array) -> dict[str, Shape | None]:
@@ -527,14 +529,14 @@ def _gradients(
     dx = dw = db = None
     plain = [(0, 0)] * len(geometry.input)
     if low.needs["w"]:
-        dw = _lower_weight_gradient(low, _ready(low, wide, geometry.padding), _ready(low, narrow, plain), w, geometry)
+        dw = _lower_weight_gradient(low, ready(low, wide, geometry.padding), ready(low, narrow, plain), w, geometry)
     if low.needs["b"]:
-        db = _bias_gradient(low, _ready(low, dy, plain))
+        db = _bias_gradient(low, ready(low, dy, plain))
     if low.needs["x"]:
         if wide is x:
             dx = _send_back(low, dy, w, geometry)
         else:
-            dx = _correlate(low, _ready(low, dy, geometry.padding), w, None, geometry)
+            dx = _correlate(low, ready(low, dy, geometry.padding), w, None, geometry)
     return dx, dw, db
 
 
@@ -545,7 +547,7 @@ def _lower_transpose(low: Lowering, x: Array, w: Array, b: Array | None) -> Arra
         return NotImplemented
     y = _send_back(low, x, w, geometry)
     if b is not None:
-        last = _channels_last(y)
+        last = channels_last(y)
         apply(low, "add", last, last, b, in_place=True)
     return y
 
