@@ -33,6 +33,7 @@ from fastnn.ops.reduction import sum_axes
 from fastnn.ops.views import fill, put, sliced
 
 PLACES, TAPS, MOST = "ABC", "abc", 1 << 31
+SHORT = 40  # places of the last axis up to which a weight's gradient unfolds the input along it
 
 
 class Geometry(NamedTuple):
@@ -485,11 +486,39 @@ def _one_class(
     return channels_second(made)
 
 
+def _unfolded(low: Lowering, x: Array, geometry: Geometry) -> Array:
+    """The view of `_window_view`, over a copy of the input in which the windows of the last axis are laid out.
+
+    In it the places of the last two axes join, so sums over places come in long chains.
+    """
+    count = len(geometry.input)
+    last = geometry._replace(
+        input=geometry.padded, padding=((0, 0),) * count, kernel=(*(1,) * (count - 1), geometry.kernel[-1]),
+        stride=(*(1,) * (count - 1), geometry.stride[-1]),
+    ).with_output()  # fmt: skip
+    windows = _window_view(x, last._replace(groups=1))  # (N, places, 1 ..., taps, 1, C)
+    source = sliced(windows, *(slice(None),) * (1 + count), *(0,) * (count - 1), slice(None), 0)
+    made = apply(low, "copy", low.temporary(source.shape, x.dtype), source)
+    steps = made.strides[1:count]
+    view = replace(
+        made,
+        shape=(x.shape[0], *geometry.output, *geometry.kernel, x.shape[-1]),
+        strides=(
+            made.strides[0],
+            *(t * s for t, s in zip(steps, geometry.stride[:-1], strict=True)), made.strides[count],
+            *(t * d for t, d in zip(steps, geometry.dilation[:-1], strict=True)), *made.strides[count + 1 :],
+        ),
+    )  # fmt: skip
+    return _split(view, view.ndim - 1, geometry.groups)
+
+
 def _lower_weight_gradient(low: Lowering, x: Array, dy: Array, w: Array, geometry: Geometry) -> Array:
     """The gradient of a weight, laid out as it, from a padded input and an output gradient, channels last."""
     count, groups = len(geometry.input), geometry.groups
     places, taps = PLACES[:count], TAPS[:count]
     view, own = _window_view(x, geometry), _split(dy, dy.ndim - 1, groups)
+    if 1 < geometry.output[-1] <= SHORT and count > 1 and geometry.kernel[-1] > 1:
+        view = _unfolded(low, x, geometry)
     made = contract(
         low, (view, f"n{places}{taps}gk"), (own, f"n{places}go"), f"{taps}gko", final=False, never_columns="g"
     )  # fmt: skip
