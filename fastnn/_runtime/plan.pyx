@@ -136,7 +136,7 @@ cdef class Plan:
     result_bytes : sizes of the memory of the result slots.
     guard : function that tells whether modules are as they were.
     keep : whatever must live as long as the plan.
-    report : what `step.plan` shows.
+    report : what shows the plan (`fastnn.compilation.report.Report`).
     arena_bytes : memory that the plan holds.
 
     Attributes
@@ -247,6 +247,12 @@ cdef class Plan:
         self.structure = structure()
         self.form = None
         self.note_use()
+
+    def __repr__(self):
+        return repr(self.report)
+
+    def _repr_html_(self):
+        return self.report._repr_html_()
 
     cdef void note_use(self) noexcept:
         global ticks

@@ -27,7 +27,7 @@ from fastnn.compilation.recording import (
     extent_of,
     place_of,
 )
-from fastnn.compilation.report import Report, Row
+from fastnn.compilation.report import Part, Report, Row
 from fastnn.ops.lowering import Cell, Operand, Routine
 from fastnn.ops.lowering import Phase as LoweredPhase
 from fastnn.random import Generator, default_generator
@@ -139,6 +139,8 @@ class Builder:
         self.stretches: list[tuple[int, int, Any, list[Any]]] = []
         self.updates: list[PreparedUpdate] = []
         self.rows: list[Row] = []
+        self.names: dict[int, str] = {}  # of memory that was there before the call, by address
+        self.slot_names: dict[int, str] = {}
         self._unpolled = 0
 
     def build(self) -> Plan:
@@ -157,6 +159,7 @@ class Builder:
         for i, buffer in enumerate(found):
             buffer.slot = first_entry + i
         arena_bytes = self._allocate()
+        self._name_slots(grads, found)
         for i, step in enumerate(self.steps):
             self._lower(i, step)
         if len(self.phases) > (self.stretches[-1][0] if self.stretches else 0) or not self.stretches:
@@ -180,7 +183,14 @@ class Builder:
             result_bytes=result_bytes,
             guard=self.guard,
             keep=(self.keep, self._outside_arrays()),
-            report=Report(self.rows, arena_bytes, sum(result_bytes) + sum(b.nbytes for _, b in grads)),
+            report=Report(
+                self.rows,
+                arena_bytes,
+                self._buffer_bytes,
+                self._constant_bytes,
+                sum(result_bytes),
+                sum(b.nbytes for _, b in grads),
+            ),
             arena_bytes=arena_bytes,
         )
         self._forget_gradients()
@@ -240,6 +250,36 @@ class Builder:
     def _entries(self) -> list[tuple[Any, Any]]:
         return [(t, before) for t, before, counts in self.recording.gradients.values() if counts]
 
+    def _name_slots(self, grads: list[tuple[Any, Buffer]], found: list[Buffer]) -> None:
+        """Find names for the report: parameters and buffers as the outermost module that was called names them."""
+        for module in self.recording.modules.values():
+            for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+                self.names.setdefault(address_of(tensor.array), name)
+        owners = {
+            self.place(address_of(before.array)).buffer: tensor
+            for tensor, before, _ in self.recording.gradients.values() if before is not None
+        }  # fmt: skip
+        slots = [*((buffer, tensor) for tensor, buffer in grads), *((buffer, owners[buffer]) for buffer in found)]
+        for i, (buffer, tensor) in enumerate(slots):
+            owner = self.names.get(address_of(tensor.array))
+            self.slot_names[buffer.slot] = f"gradient {i}" if owner is None else f"{owner}.grad"
+        for buffer in self.buffers:
+            if buffer.slot >= 0 and buffer.slot not in self.slot_names:
+                number = buffer.slot - len(self.recording.arguments)
+                self.slot_names[buffer.slot] = f"argument {buffer.slot}" if number < 0 else f"result {number}"
+
+    def _name(self, address: int) -> str:
+        """What an address of the recording is, for the report."""
+        buffer = self.place(address).buffer
+        if buffer is None:
+            return self.names.get(address, "outside")
+        if buffer.slot >= 0:
+            return self.slot_names[buffer.slot]
+        return "constant" if buffer.kind == "constant" else f"@{buffer.address - self._arena}"
+
+    def _parts(self, arrays: Sequence[Array | None], mode: str) -> list[Part]:
+        return [Part(self._name(address_of(a)), a.shape, mode, a.nbytes) for a in arrays if a is not None]
+
     def _gradients(self) -> tuple[list[tuple[Any, Buffer]], list[Any]]:
         """The gradients that the call leaves in memory of its own, and the tensors that have none any more."""
         left, dropped = [], []
@@ -282,6 +322,7 @@ class Builder:
         """Put what lives within the call into the arena, constants into memory of their own."""
         lives: list[Life] = []
         owners: list[Buffer] = []
+        self._constant_bytes = 0
         for buffer in self.buffers:
             if buffer.last < 0 and buffer.kind == "made":
                 buffer.first = buffer.last = 0
@@ -291,6 +332,7 @@ class Builder:
                 assert buffer.content is not None
                 memory = empty((rounded(buffer.nbytes),), np.uint8)
                 self.keep.append(memory)
+                self._constant_bytes += memory.nbytes
                 buffer.address = address_of(memory)
             elif buffer.kind == "made" and buffer.slot < 0:
                 lives.append(Life(buffer.nbytes, buffer.first, buffer.last))
@@ -305,7 +347,8 @@ class Builder:
         offsets, size = pack(lives)
         arena = empty((max(size, 64),), np.uint8)
         self.keep.append(arena)
-        start = address_of(arena)
+        self._arena = start = address_of(arena)
+        self._buffer_bytes = sum(rounded(life.nbytes) for life in lives)
         for buffer, offset in zip(owners, offsets, strict=False):
             buffer.address = start + offset
         self._temporaries = {
@@ -408,7 +451,8 @@ class Builder:
             self._lower_call(step)
         elif isinstance(step, Copy):
             self._cut(0, _copying, [self._view(step.target), self._view(step.source)])
-            self.rows.append(Row("copy", "NumPy", 1, 0, step.source.shape))
+            parts = (*self._parts([step.source], "r"), *self._parts([step.target], "w"))
+            self.rows.append(Row("copy", "(NumPy)", parts=parts))
         elif isinstance(step, Update):
             self._lower_update(step)
         else:
@@ -444,11 +488,34 @@ class Builder:
                 return ("cell", first_cell + step.recipe.cell_names.index(value.name))
             return value
 
+        def part(operand: Operand) -> Part:
+            array = operand.array
+            if array.storage in numbers:
+                return Part("number", None, operand.mode, array.touched)
+            if step.places[array.storage] is None:
+                name = f"@{bases[array.storage] + array.offset - self._arena}"
+            else:
+                name = self._name(bases[array.storage])
+            return Part(name, array.shape, operand.mode, array.touched)
+
         phases: list[LoweredPhase] = [*lowering.checks, *lowering.phases]
-        for phase in phases:
+        for number, phase in enumerate(phases):
             kernel = jit.address(phase.kernel, **dict(phase.static))
             self._phase(kernel, [argument(value) for value in phase.args], phase.chunks, phase.work)
-            self.rows.append(Row(phase.kernel, dict(phase.static), phase.chunks, phase.work, flops=phase.flops))
+            parts = tuple(part(value) for value in phase.args if isinstance(value, Operand))
+            self.rows.append(
+                Row(
+                    lowering.title,
+                    phase.kernel,
+                    dict(phase.static),
+                    phase.chunks,
+                    phase.work,
+                    parts,
+                    phase.flops,
+                    lowering,
+                    number,
+                )
+            )
             if phase.check is not None:
                 status = argument(Operand(phase.check.status, "w"))
                 views = [self._view(a) if isinstance(a, np.ndarray) else None for a in step.inputs]
@@ -458,7 +525,9 @@ class Builder:
         inputs = [None if a is None else self._view(a) for a in step.inputs]
         outputs = [None if a is None else self._view(a) for a in step.outputs]
         self._cut(0, _calling(step.function, len(inputs)), inputs + outputs)
-        self.rows.append(Row("function", "Python", 1, 0))
+        self.rows.append(
+            Row("function", "(Python)", parts=(*self._parts(step.inputs, "r"), *self._parts(step.outputs, "w")))
+        )
 
     def _table(self, table: list[int], width: int) -> Array:
         """A copy of a segment table, whose rows end with a length, with the plan's addresses."""
@@ -484,8 +553,18 @@ class Builder:
         arguments: list[Any] = [address_of(table), address_of(chunks), *step.flags]
         arguments += [("cell", first + i) for i in range(len(step.cells))]
         self._phase(step.address, arguments, len(chunks) // 3, step.work)
-        name = "update" if step.source is None else type(step.source.optimizer).__name__
-        self.rows.append(Row(name, {}, len(chunks) // 3, step.work))
+        self.rows.append(self._update_row(step, len(chunks) // 3))
+
+    def _update_row(self, step: Update, chunks: int) -> Row:
+        sizes = [sum(array.nbytes for array in step.arrays[column :: step.width]) for column in range(step.width)]
+        count = len(step.arrays) // step.width
+        if step.source is None:
+            what = [Part(f"{len(step.arrays)} arrays", None, "rw", sum(sizes))]
+            return Row("update", "segments", {}, chunks, step.work, tuple(what))
+        what = [Part(f"{count} parameters", None, "rw", sizes[0]), Part("their gradients", None, "r", sizes[1])]
+        if step.width > 2:
+            what.append(Part(f"{step.width - 2} states of each", None, "rw", sum(sizes[2:])))
+        return Row(type(step.source.optimizer).__name__, "segments", step.source.static, chunks, step.work, tuple(what))
 
     def _lower_norm(self, step: Norm) -> None:
         table = self._table(step.table, step.width)
@@ -500,7 +579,10 @@ class Builder:
         self._phase(total, [address_of(parts), count, address_of(result), order, limit], 1, 0)
         if step.scales and count:
             self._phase(scale, [address_of(table), address_of(chunks), address_of(result) + 8], count, step.work)
-        self.rows.append(Row("norm", {}, count, step.work))
+        what = Part(
+            f"{len(step.arrays)} arrays", None, "rw" if step.scales else "r", sum(a.nbytes for a in step.arrays)
+        )
+        self.rows.append(Row("norm", "segments", {}, count, step.work * (1 + step.scales), (what,)))
         for array in step.results:
             norm = View(-1, address_of(result), (), (), np.float64, result)
             self._cut(0, _copying, [self._view(array), norm])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import html
 import random
 import threading
 import warnings
@@ -118,6 +119,22 @@ class Compiled(Replayer):
         self.seen: OrderedDict[Any, None] = OrderedDict()
         self.failure: str | None = None
         self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"{self._title()}\n{self.plan!r}" if self.plan is not None else self._title()
+
+    def _repr_html_(self) -> str:
+        title = f"<p>{html.escape(self._title())}</p>"
+        return title if self.plan is None else title + self.plan._repr_html_()
+
+    def _title(self) -> str:
+        name = getattr(self.function, "__qualname__", type(self.function).__name__)
+        if self.failure is not None:
+            return f"{name}, not compiled: {self.failure}"
+        count = sum(map(len, self.plans.values()))
+        if count == 0:
+            return f"{name}, compiled when it is called"
+        return f"{name}, {count} plan{'' if count == 1 else 's'}, the latest:"
 
     def _miss(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # the NumPy backend is there to look at what is computed, call by call

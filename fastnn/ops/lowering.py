@@ -291,6 +291,8 @@ class Lowering:
     explaining : whether somebody will read why (`fastnn.explain`); planners that would have to work for their
         candidates look here first.
     out : forward only: where the caller wants the first output, if that is given and memory that kernels can write.
+    title : the op's name, and the pass if it is the backward one; empty where no op is lowered.
+    again : lowers the same call once more and lets planners explain; None where no op is lowered.
     phases, checks, storages : what was collected.
     """
 
@@ -304,6 +306,8 @@ class Lowering:
         needs: dict[str, bool] | None = None,
         explaining: bool = False,
         out: Array | None = None,
+        title: str = "",
+        again: Callable[[], tuple[Lowering, Any] | None] | None = None,
     ) -> None:
         self.inputs = inputs
         self.attrs = attrs or {}
@@ -313,6 +317,7 @@ class Lowering:
         self.explaining = explaining
         self._notes: list[Considered | str] = []
         self.out = out
+        self.title, self.again = title, again
         self.phases: list[Phase] = []
         self.checks: list[Phase] = []
         self.storages = [Storage(0, "input") for _ in inputs]

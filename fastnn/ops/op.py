@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -412,7 +413,10 @@ class Op(Primitive):
         if floats[0] not in KERNEL_DTYPES and not self.views:
             return None
         named = dict(zip(self.attribute_names, attributes, strict=True))
-        low = Lowering(tuple(arrays), named, shapes=shapes, out=out, explaining=explaining)
+        again = partial(self.lower_forward, arrays, attributes, shapes, floats, out=out, explaining=True)
+        low = Lowering(
+            tuple(arrays), named, shapes=shapes, out=out, explaining=explaining, title=self.name, again=again
+        )
         outputs = _as_tuple(self.lower[0](low, *low.inputs))
         return None if outputs[0] is NotImplemented else (low, outputs)
 
@@ -441,6 +445,8 @@ class Op(Primitive):
             shapes=shapes,
             needs=dict(zip(self.input_names, needs, strict=True)),
             explaining=explaining,
+            title=f"{self.name} backward",
+            again=partial(self.lower_backward, gradients, saved, attributes, shapes, needs, explaining=True),
         )
         outputs = _as_tuple(self.lower[1](low, *gradients))
         if outputs[0] is NotImplemented:
