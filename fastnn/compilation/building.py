@@ -255,11 +255,11 @@ class Builder:
         for module in self.recording.modules.values():
             for name, tensor in (*module.named_parameters(), *module.named_buffers()):
                 self.names.setdefault(address_of(tensor.array), name)
-        owners = {
-            self.place(address_of(before.array)).buffer: tensor
-            for tensor, before, _ in self.recording.gradients.values() if before is not None
-        }  # fmt: skip
-        slots = [*((buffer, tensor) for tensor, buffer in grads), *((buffer, owners[buffer]) for buffer in found)]
+        slots = [(buffer, tensor) for tensor, buffer in grads]
+        for tensor, before, _ in self.recording.gradients.values():
+            buffer = None if before is None else self.place(address_of(before.array)).buffer
+            if buffer is not None and buffer in found:
+                slots.append((buffer, tensor))
         for i, (buffer, tensor) in enumerate(slots):
             owner = self.names.get(address_of(tensor.array))
             self.slot_names[buffer.slot] = f"gradient {i}" if owner is None else f"{owner}.grad"

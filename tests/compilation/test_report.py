@@ -84,6 +84,15 @@ def test_memory_is_known_beforehand(step: Any) -> None:
     assert report.peak_bytes == report.arena_bytes + report.constant_bytes + report.result_bytes + report.gradient_bytes
 
 
+def test_a_gradient_that_is_added_to_has_the_name_of_its_parameter() -> None:
+    net = nn.Linear(13, 5)
+    fast = fastnn.compile(lambda x: net(x).sum().backward())
+    for _ in range(4):
+        fast(X)
+    modes = {part.mode for row in fast.plan.report.rows for part in row.parts if part.name == "weight.grad"}
+    assert modes == {"r", "w"}
+
+
 def test_larger_batches_need_more(step: Any) -> None:
     small = step.plan.report
     for _ in range(3):
