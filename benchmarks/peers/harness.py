@@ -10,6 +10,7 @@ c. Results are compared before anything is timed. What a call of an empty Python
 d. On a machine that others use too, blocks that they disturbed may be repeated. What is seen of the others decides,
    never the time that was measured.
 e. Several fresh pairs of processes: memory layout and the like differ from process to process.
+f. Memory is weighed once in each pair, before results are compared, as what was used before may be used again.
 """
 
 from __future__ import annotations
@@ -28,7 +29,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers.case import Case, Unavailable
-from benchmarks.peers.environment import Watch, interpreter, processor_seconds, without_overrides
+from benchmarks.peers.environment import (
+    Watch,
+    family_seconds,
+    interpreter,
+    neighbours,
+    processor_seconds,
+    without_overrides,
+)
 from benchmarks.peers.statistics import Estimate, estimate
 
 _WORKER = Path(__file__).with_name("worker.py")
@@ -68,8 +76,8 @@ class Comparison:
 
     Attributes
     ----------
-    ratio : time of the peer over ours.
-    ours, theirs : seconds a call, median of the blocks.
+    ratio : time (or memory) of the peer over ours.
+    ours, theirs : seconds a call (or bytes), median of the blocks.
     peak : our share of the measured FMA peak at these threads; None where it is unknown.
     share : what that share must reach; None: nothing is asked.
     quiet : whether, in every block, the other side used no CPU time.
@@ -88,6 +96,7 @@ class Comparison:
     quiet: bool
     others: float | None
     share: float | None = None
+    quantity: str = "seconds"
     details: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -228,9 +237,10 @@ class Crew:
             for name in names:
                 python = interpreter(case.sides[name].peer_python)
                 worker = workers[name] = self._kept.pop((name, python), None) or Process(python, self.environment)
-                answer = worker.ask("setup", module=module, case=case.name, side=name, threads=threads, seed=plan.seed)
-                if answer["threads"] != threads:
-                    raise PeerError(f"{case.name}: {name} must use {threads} thread(s), it uses {answer['threads']}")
+                own = case.sides[name].threads or threads
+                answer = worker.ask("setup", module=module, case=case.name, side=name, threads=own, seed=plan.seed)
+                if answer["threads"] != own:
+                    raise PeerError(f"{case.name}: {name} must use {own} thread(s), it uses {answer['threads']}")
                 details["sides"][name] = {**answer, "interpreter": python}
             yield workers
             for name, worker in workers.items():
@@ -324,6 +334,8 @@ def compare(
     ours : name of our side (a stand-in, in the harness's own tests).
     peak : gives the FMA peak of one thread for an element type, in FLOP/s.
     """
+    if case.quantity == "bytes":
+        return _weighed(module, case, ours, peer, threads, plan, crew, say)
     found = take_turns(module, case, (ours, peer), threads, plan, crew=crew, say=say)
     groups = [[this.seconds[peer] / this.seconds[ours] for this in group] for group in found.groups]
     others = [this.others for this in found.rounds if this.others is not None]
@@ -337,13 +349,45 @@ def compare(
         ratio=estimate(groups),
         ours=own,
         theirs=float(np.median(found.seconds(peer))),
-        bar=case.bar_against(peer),
+        bar=case.bar_against(peer, threads),
         gflops=gflops,
         peak=gflops * 1e9 / (roof * threads) if gflops and roof else None,
         quiet=all(this.quiet for this in found.rounds),
         others=float(np.mean(others)) if others else None,
         share=case.share if threads == 1 else None,
         details={**found.details, "ratios": groups},
+    )
+
+
+def _weighed(
+    module: str, case: Case, ours: str, peer: str, threads: int, plan: Plan, crew: Crew | None,
+    say: Callable[[str], None],
+) -> Comparison:  # fmt: skip
+    """Compare the memory that our side of a case and a peer need, in fresh processes."""
+    crew = Crew() if crew is None or crew.keep else crew
+    details: dict[str, Any] = {"plan": asdict(plan), "sides": {}}
+    weights: dict[str, list[float]] = {ours: [], peer: []}
+    for pair in range(plan.pairs):
+        say(f"{case.name}: memory of {ours} and {peer}, {threads} thread(s), {pair + 1} of {plan.pairs}")
+        with crew.sides(module, case, (ours, peer), threads, plan, details) as workers:
+            for name, worker in workers.items():
+                weights[name].append(worker.ask("weigh")["bytes"])
+            _check_results(case, (ours, peer), workers)
+    groups = [[theirs / own] for own, theirs in zip(weights[ours], weights[peer], strict=True)]
+    return Comparison(
+        case=case.name,
+        peer=peer,
+        threads=threads,
+        ratio=estimate(groups),
+        ours=float(np.median(weights[ours])),
+        theirs=float(np.median(weights[peer])),
+        bar=case.bar_against(peer, threads),
+        gflops=None,
+        peak=None,
+        quiet=True,
+        others=None,
+        quantity=case.quantity,
+        details={**details, "ratios": groups},
     )
 
 
@@ -362,15 +406,24 @@ def _round(case: Case, workers: dict[str, Process], calls: dict[str, int], threa
     seconds, quiet, others = {}, True, []
     for name, worker in workers.items():
         idle = [other.pid for other in workers.values() if other is not worker]
-        before, watch = [processor_seconds(pid) for pid in idle], Watch(partial(processor_seconds, worker.pid))
-        answer = worker.ask("block", calls=calls[name], warm_up=plan.warm_up_seconds)
-        others.append(watch.others())
+        before = [processor_seconds(pid) for pid in idle]
+        with neighbours(case.neighbours) as busy:
+            watch = Watch(partial(_together, (worker.pid, *busy)))
+            answer = worker.ask("block", calls=calls[name], warm_up=plan.warm_up_seconds)
+            others.append(watch.others())
         quiet &= [processor_seconds(pid) for pid in idle] == before
-        _check_threads_used(case, name, threads, answer)
+        _check_threads_used(case, name, case.sides[name].threads or threads, answer)
         seconds[name] = answer["seconds"] / calls[name]
         quiet &= worker.wait_asleep()
     seen = [share for share in others if share is not None]
     return Round(seconds, quiet, max(seen) if seen else None)
+
+
+def _together(pids: Sequence[int]) -> float | None:
+    """CPU time of processes and those that they have started."""
+    parts = [family_seconds(pid) for pid in pids]
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
 
 
 def _check_results(case: Case, names: Sequence[str], workers: dict[str, Process]) -> None:

@@ -23,6 +23,10 @@ def _time(seconds: float) -> str:
     return f"{seconds * 1e6:.0f} us" if seconds >= 1e-4 else f"{seconds * 1e6:.3g} us"
 
 
+def _bytes(count: float) -> str:
+    return f"{count / 1e6:.3g} MB"
+
+
 def _interval(value: Estimate) -> str:
     return f"{value.median:.3f} [{value.low:.3f}, {value.high:.3f}]"
 
@@ -48,12 +52,13 @@ def row(result: Comparison | Start) -> tuple[str, ...]:
     if isinstance(result, Start):
         ours = f"{_interval(result.seconds)} s"
         return (result.case, "", "", ours, "", "", f"< {result.bar:g} s", _verdict(result.holds), "", "")
+    shown = _bytes if result.quantity == "bytes" else _time
     return (
         result.case,
         result.peer,
         str(result.threads),
-        _time(result.ours),
-        _time(result.theirs),
+        shown(result.ours),
+        shown(result.theirs),
         _interval(result.ratio) + ("" if result.quiet else " *"),
         "" if result.bar is None else f"{result.bar:g}",
         _verdict(result.holds),

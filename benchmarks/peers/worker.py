@@ -62,6 +62,10 @@ class Worker:
         np.savez(path, **self.work.verify())
         return {"pools": self._pools()}
 
+    def weigh(self) -> dict[str, Any]:
+        """Make the calls whose memory is compared; says how many bytes they needed."""
+        return {"bytes": self.work.weigh()}
+
     def warm_up(self, seconds: float) -> dict[str, Any]:
         """Call for some time; says how long a call takes."""
         run, calls = self.work.run, 0

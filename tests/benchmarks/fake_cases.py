@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -45,7 +46,23 @@ def side(setup, threads=None):
     return Side(setup, ("numpy",), lambda asked: asked if threads is None else threads)
 
 
+def weighs(nbytes, seed):
+    return replace(takes(0.001, 0, seed), weigh=lambda: nbytes)
+
+
 CASES = [
+    Case(
+        "weights",
+        {"fastnn": side(partial(weighs, 2e6)), "twice": side(partial(weighs, 4e6))},
+        bar={"twice": {1: 2.0, 2: 2.5}},
+        quantity="bytes",
+    ),
+    Case(
+        "pair",
+        {"fastnn": side(partial(takes, 0.01, 0)), "alone": replace(side(partial(takes, 0.01, 0)), threads=1)},
+        bar=0.1,
+        neighbours=1,
+    ),
     Case(
         "fake",
         {
@@ -62,5 +79,5 @@ CASES = [
         bar=1.0,
         share=0.9,
         flops=2e6,
-    )
+    ),
 ]

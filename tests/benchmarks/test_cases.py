@@ -1,13 +1,15 @@
 """The declared cases: what can be checked without a peer or a stopwatch."""
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.peers.__main__ import declared
-from benchmarks.peers.case import Case, Unavailable
-from benchmarks.peers.cases import linear, matmul, operators, optimizers, startup, steps
+from benchmarks.peers.case import Case, Unavailable, Work
+from benchmarks.peers.cases import inference, linear, many, matmul, memory, operators, optimizers, startup, steps
 from benchmarks.peers.cases.numpy_step import NumpyStep
 from benchmarks.peers.cases.steps import problem
 
@@ -26,9 +28,8 @@ def test_what_is_declared():
     } <= declared().keys()
     assert CASES["step-784-128-10-b32"].flops == 2 * 32 * (2 * 784 * 128 + 3 * 128 * 10)
     assert CASES["step-784-128-10-b32"].bar_against("numpy") is None
-    assert len(declared()) == sum(
-        len(module.CASES) for module in (linear, matmul, operators, optimizers, startup, steps)
-    )
+    modules = (inference, linear, many, matmul, memory, operators, optimizers, startup, steps)
+    assert len(declared()) == sum(len(module.CASES) for module in modules)
 
 
 @pytest.mark.parametrize(
@@ -188,3 +189,87 @@ def test_steps_of_optimizers():
         np.testing.assert_allclose(
             found[f"parameter{i}"], p - optimizers.VERIFIED_RATE * pull * g, rtol=1e-4, atol=1e-5
         )
+
+
+def test_bars_of_compiled_steps():
+    bars = {
+        name: [case.bar_against("torch", threads) for threads in (1, 2, 3)]
+        for name, case in CASES.items()
+        if name.startswith("compiled-")
+    }
+    assert bars == {
+        "compiled-4-64-64-2-b64": [10, 12, None],
+        "compiled-784-128-10-b1": [4, 5, None],
+        "compiled-784-128-10-b32": [2.7, 4, None],
+        "compiled-784-128-10-b128": [1.7, 2.2, None],
+        "compiled-784-128-10-b1024": [1.3, 1.5, None],
+        "compiled-784-1024x3-10-b256": [1.15, 1.15, 1.15],
+        "compiled-784-128-10-b32-among-neighbours": [2, 4, None],
+    }
+    assert CASES["compiled-4-64-64-2-b64"].bar_against("torch-compile") is None
+    assert CASES["compiled-784-128-10-b32-among-neighbours"].neighbours == 2
+    inference = CASES["inference-784-128-10-b1"]
+    assert [inference.bar_against(peer, 2) for peer in ("torch", "onnxruntime")] == [3, 1.5]
+    assert [CASES["many-64-models"].bar_against("torch", threads) for threads in (1, 2)] == [15, 25]
+    assert [CASES["many-64-models-pool"].bar_against("sklearn", threads) for threads in (1, 2)] == [5, 5]
+
+
+def test_threads_never_hurt():
+    widths = [name for name in CASES if name.startswith("threads-never-hurt-")]
+    assert (widths[0], widths[-1]) == ("threads-never-hurt-16", "threads-never-hurt-96")
+    for name in widths:
+        assert CASES[name].bar_against("one-thread", 2) == pytest.approx(1 / 1.05)
+        assert CASES[name].threads == (2,)
+        assert CASES[name].sides["one-thread"].threads == 1
+
+
+def test_compiled_steps_are_replayed_and_give_what_eager_ones_give():
+    eager, compiled = (CASES[f"{kind}-4-64-64-2-b64"].sides["fastnn"].setup(3) for kind in ("step", "compiled"))
+    expected, found = eager.verify(), compiled.verify()
+    assert expected.keys() == found.keys()
+    assert all(np.array_equal(expected[key], found[key]) for key in expected)
+    compiled.run()
+    compiled.run()
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_inference_gives_the_output(batch):
+    sizes = (6, 5, 3)
+    weights, x, _ = problem(sizes, batch, 2)
+    expected = np.maximum(x @ weights[0][0].T + weights[0][1], 0) @ weights[1][0].T + weights[1][1]
+    work = inference._fastnn(sizes, batch, 2)
+    for _ in range(3):
+        np.testing.assert_allclose(work.verify()["y"], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_onnx_runtime_computes_the_same():
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    found = inference._onnx((6, 5, 3), 2, 4).verify()["y"]
+    np.testing.assert_allclose(found, inference._fastnn((6, 5, 3), 2, 4).verify()["y"], rtol=1e-5, atol=1e-6)
+
+
+def test_without_the_onnx_runtime_the_case_is_left_out(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(Unavailable, match="onnx is not installed"):
+        inference._onnx((6, 5, 3), 2, 4)
+
+
+def test_many_models_train_as_each_alone():
+    work = many._fastnn(3, 2, True, 5)
+    found = work.verify()
+    x, y = many.data(5)
+    weights = problem(many.SIZES, 1, 6)[0]
+    step = NumpyStep(weights, many.RATE)
+    for i in range(0, many.SAMPLES, many.BATCH):
+        step(x[i : i + many.BATCH], y[i : i + many.BATCH])
+    for i, expected in enumerate(step.torch_parameters()):
+        np.testing.assert_allclose(found[f"parameter{i}"][1], expected, rtol=1e-3, atol=3e-4)
+    assert len(work.run()) == 3
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system does not tell peaks of memory")
+def test_the_peak_of_memory_is_seen():
+    held = []
+    work = Work(run=lambda: held.append(np.ones(1 << 20)), verify=dict)
+    assert memory._peak(work) == pytest.approx(memory.STEPS * (8 << 20), rel=0.1)
