@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.figures.common import COLOURS, ROOF, lines, numbers_of, save, say
 from benchmarks.peers.cases.matmul import Size, case
 from benchmarks.peers.environment import machine, warn_of_few_cpus
 from benchmarks.peers.harness import Crew, Plan, take_turns
@@ -37,8 +37,7 @@ SHAPES = {
 }
 TITLES = {"square": "n × n  by  n × n", "tall": "n × 64  by  64 × 64", "flat": "64 × n  by  n × n"}
 CASES = [case(f"{shape}-{n}", size(n)) for shape, size in SHAPES.items() for n in SIZES]
-# Label and colour; colours as in M. Okabe, K. Ito, "Color Universal Design", 2008.
-LIBRARIES = {"fastnn": ("fastnn", "#0072B2"), "numpy": ("NumPy", "#E69F00"), "torch": ("PyTorch", "#009E73")}
+LIBRARIES = {"fastnn": "fastnn", "numpy": "NumPy", "torch": "PyTorch"}
 DEFAULT = Path(__file__).parents[2] / "docs" / "figures" / "matmul.svg"
 MODULE = "benchmarks.figures.matmul"  # as the workers import it, whatever this one is called
 
@@ -46,7 +45,7 @@ MODULE = "benchmarks.figures.matmul"  # as the workers import it, whatever this 
 def measure(libraries: Sequence[str], threads: Sequence[int], sizes: Iterable[int], plan: Plan) -> dict[str, Any]:
     """Measure all points; each of the plan's pairs is a sweep over all sizes with processes of its own."""
     wanted = [one for one in CASES if int(one.name.partition("-")[2]) in set(sizes)]
-    warn_of_few_cpus(threads, _say)
+    warn_of_few_cpus(threads, say)
     before, roof = machine(), peak("float32")
     seconds: dict[tuple[str, int, str], list[float]] = defaultdict(list)
     others: list[float] = []
@@ -55,7 +54,7 @@ def measure(libraries: Sequence[str], threads: Sequence[int], sizes: Iterable[in
         with Crew(keep=True) as crew:
             for one in wanted:
                 for count in threads:
-                    _say(f"sweep {sweep + 1} of {plan.pairs}: {one.name}, {count} thread(s)")
+                    say(f"sweep {sweep + 1} of {plan.pairs}: {one.name}, {count} thread(s)")
                     found = take_turns(MODULE, one, libraries, count, replace(plan, pairs=1), crew=crew)
                     sides |= found.details["sides"]
                     others += [this.others for this in found.rounds if this.others is not None]
@@ -89,24 +88,6 @@ def measure(libraries: Sequence[str], threads: Sequence[int], sizes: Iterable[in
     }
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-# Of matplotlib's settings; the salt makes the same numbers give the same file.
-STYLE = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "0.4",
-    "axes.titlesize": 9,
-    "axes.axisbelow": True,
-    "xtick.color": "0.2",
-    "ytick.color": "0.2",
-    "svg.hashsalt": "fastnn",
-}
-
-
 def compose(numbers: dict[str, Any]) -> Figure:
     """A row of panels for each number of threads."""
     from matplotlib.figure import Figure
@@ -134,12 +115,19 @@ def _panel(axes: Axes, points: Sequence[dict[str, Any]], roof: float) -> None:
     from matplotlib.ticker import FixedLocator, NullLocator
 
     if roof:
-        axes.axhline(roof, color="0.25", linewidth=1, linestyle=(0, (4, 3)), label="FMA peak, measured")
-    for library, (label, colour) in reversed(LIBRARIES.items()):
+        axes.axhline(roof, label="FMA peak, measured", **ROOF)
+    for library, label in reversed(LIBRARIES.items()):
         line = [(point["n"], point["gflops"]) for point in points if point["library"] == library]
         if line:
             width = 1.8 if library == "fastnn" else 1.2
-            axes.plot(*zip(*line, strict=True), color=colour, label=label, linewidth=width, marker="o", markersize=2.5)
+            axes.plot(
+                *zip(*line, strict=True),
+                color=COLOURS[library],
+                label=label,
+                linewidth=width,
+                marker="o",
+                markersize=2.5,
+            )
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(FixedLocator([2**i for i in range(3, 13, 2)]))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -150,19 +138,6 @@ def _panel(axes: Axes, points: Sequence[dict[str, Any]], roof: float) -> None:
     axes.grid(axis="y", color="0.9", linewidth=0.8)
 
 
-def draw(numbers: dict[str, Any], path: Path) -> None:
-    """Save the picture in the format that the path's suffix names."""
-    import matplotlib
-
-    with matplotlib.rc_context(STYLE):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        compose(numbers).savefig(path, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
-
-
 def main(given: Sequence[str] | None = None) -> None:
     """Measure and draw."""
     parser = argparse.ArgumentParser(
@@ -170,7 +145,7 @@ def main(given: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, default=DEFAULT, help=f"the picture, svg or png ({DEFAULT})")
     parser.add_argument("--redraw", action="store_true", help="draw the numbers that lie beside the picture")
-    parser.add_argument("--threads", type=_numbers, default=[1, 2], help="numbers of threads (1,2)")
+    parser.add_argument("--threads", type=numbers_of, default=[1, 2], help="numbers of threads (1,2)")
     parser.add_argument("--libraries", default=",".join(LIBRARIES), help=f"({','.join(LIBRARIES)})")
     parser.add_argument("--largest", type=int, default=SIZES[-1], help=f"leave out larger n ({SIZES[-1]})")
     parser.add_argument("--pairs", type=int, default=3, help="sweeps with fresh processes (3)")
@@ -192,15 +167,8 @@ def main(given: Sequence[str] | None = None) -> None:
         plan = Plan(chosen.pairs, chosen.blocks, chosen.seconds, chosen.seconds / 5, patience=chosen.patience)
         numbers = measure(libraries, chosen.threads, sizes, plan)
         record.parent.mkdir(parents=True, exist_ok=True)
-        record.write_text(_lines(numbers))
-    draw(numbers, chosen.out)
-
-
-def _lines(numbers: dict[str, Any]) -> str:
-    """JSON with a line a point."""
-    points = ",\n".join("  " + json.dumps(point) for point in numbers["points"])
-    head = json.dumps({**numbers, "points": []}, indent=1)
-    return head.replace('"points": []', f'"points": [\n{points}\n ]') + "\n"
+        record.write_text(lines(numbers))
+    save(lambda: compose(numbers), chosen.out)
 
 
 if __name__ == "__main__":

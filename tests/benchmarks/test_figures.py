@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from benchmarks.figures import matmul
+from benchmarks.figures import matmul, steps
 from benchmarks.peers.case import Case
 
 
@@ -70,3 +70,71 @@ def test_bad_options(given, text, capsys):
     with pytest.raises(SystemExit):
         matmul.main(given)
     assert text in capsys.readouterr().err
+
+
+def points_of_steps(microseconds):
+    """Points of both panels, with a time a library, a size and a number of threads."""
+    return [
+        {
+            "panel": panel,
+            "n": n,
+            "threads": threads,
+            "library": library,
+            "microseconds": microseconds(library, n, threads),
+            "flops": 1e6 * n,
+        }
+        for panel in steps.SIZES
+        for n in (8, 16, 32)
+        for threads in (1, 2)
+        for library in steps.LIBRARIES
+    ]
+
+
+def test_the_sizes_of_steps():
+    cases = {case.name: case for case in steps.CASES}
+    assert len(cases) == sum(map(len, steps.SIZES.values()))
+    assert cases["batch-32"].flops == 2 * 32 * (2 * 784 * 128 + 3 * 128 * 10)
+    assert cases["width-4096"].flops == 2 * 64 * (5 * 4096**2 + 3 * 4096 * 10)
+    assert all(steps.LIBRARIES.keys() <= case.sides.keys() for case in cases.values())
+
+
+def test_a_small_figure_of_steps(tmp_path):
+    path = tmp_path / "figure.svg"
+    steps.main(["--out", str(path), "--largest", "8", "--pairs", "1", "--blocks", "1", "--seconds", "0.001",
+                "--threads", "1"])  # fmt: skip
+    numbers = json.loads(path.with_suffix(".json").read_text())
+    assert {(p["panel"], p["n"]) for p in numbers["points"]} == {
+        ("width", 8), ("batch", 1), ("batch", 2), ("batch", 4), ("batch", 8)
+    }  # fmt: skip
+    assert all(0 < p["quartiles"][0] <= p["microseconds"] <= p["quartiles"][1] for p in numbers["points"])
+    first = path.read_bytes()
+    steps.main(["--out", str(path), "--redraw"])
+    assert path.read_bytes() == first
+
+
+def test_what_is_drawn_of_steps():
+    points = points_of_steps(lambda library, n, threads: n * {"fastnn": 20.0, "torch": 50.0}[library] / threads)
+    figure = steps.compose({"peak_of_one_thread": 100.0, "points": points})
+    assert len(figure.axes) == 4
+    for axes, threads in zip(figure.axes, (1, 1, 2, 2), strict=True):
+        limit, torch, fastnn = axes.get_lines()
+        assert list(limit.get_ydata()) == pytest.approx([10.0 * n / threads for n in (8, 16, 32)])
+        assert list(torch.get_ydata()) == [50.0 * n / threads for n in (8, 16, 32)]
+        assert list(fastnn.get_ydata()) == [20.0 * n / threads for n in (8, 16, 32)]
+        assert axes.get_xscale() == axes.get_yscale() == "log"
+    assert len(steps.compose({"peak_of_one_thread": None, "points": points}).axes[0].get_lines()) == 2
+
+
+def test_bumps_are_named():
+    falls = points_of_steps(lambda library, n, threads: n**0.9 if library == "fastnn" else n**2)
+    assert list(steps.bumps(falls)) == []
+    rises = points_of_steps(lambda library, n, threads: 40.0 if n == 32 else n * (1.0 if threads == 1 else n))
+    assert [text.partition(":")[0] for text in steps.bumps(rises)] == ["width 32", "batch 32"]
+    assert "at 8" in next(steps.bumps(rises))
+
+
+@pytest.mark.parametrize("given", [["--largest", "7"], ["--threads", "0"], ["--seconds", "0"]])
+def test_bad_options_of_steps(given, capsys):
+    with pytest.raises(SystemExit):
+        steps.main(given)
+    assert "must be positive" in capsys.readouterr().err

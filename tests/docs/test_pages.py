@@ -22,6 +22,7 @@ RUN = (
     "from-numpy.md",
     "from-pytorch.md",
     "from-scikit-learn.md",
+    "compile.md",
     "threads.md",
     "errors.md",
     "files.md",

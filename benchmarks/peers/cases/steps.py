@@ -183,8 +183,7 @@ def compiled_case(name: str, sizes: tuple[int, ...], batch: int, bar: Bar | None
         bar={} if bar is None else {"torch": bar},
         flops=flops(sizes, batch),
         note=f"compiled training step, batch {batch}, Adam, against eager torch (fused)",
-        **TOLERANCES,
-        **more,
+        **{**TOLERANCES, **more},
     )
 
 
