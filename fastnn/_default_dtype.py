@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._runtime.capture import restructure
 from fastnn.errors import DTypeError
 
 # dtypes of the float, and of the complex number that is made of two of them
@@ -20,6 +21,7 @@ def set_default_dtype(d: Any) -> None:
     if wanted.kind != "f":
         raise DTypeError(f"set_default_dtype: d must be a floating dtype, got {wanted}")
     floating, complex_ = wanted, np.dtype(np.complex128 if wanted == np.float64 else np.complex64)
+    restructure()  # calls that were recorded with the former one hold no longer
 
 
 def get_default_dtype() -> np.dtype[Any]:

@@ -42,6 +42,9 @@ class Generator:
         self._set(self.DEFAULT_SEED, 0)
 
     def _set(self, seed: int, draw: int) -> None:
+        recorder = active()
+        if recorder is not None:
+            recorder.seeded()
         # One assignment, and an iterator: threads never get the same draw, nor one seed's number with another's.
         self._stream = seed, float(seed & 0xFFFFFFFF), float(seed >> 32), itertools.count(draw)
 

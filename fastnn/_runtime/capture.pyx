@@ -6,6 +6,8 @@
 (b) While there is one, NumPy takes the thread's memory through a handler of our own, so that an array which was
     computed outside of fastnn's ops can be told from one that was there before.
 (c) The structure counts the changes of modules: attributes, members, modes, hooks.
+(d) The updates count how often an optimizer's kernels began to write: who wants to break a training step off learns
+    from them whether the parameters are still those of the last one.
 """
 
 cimport numpy as cnp
@@ -32,6 +34,7 @@ cdef extern from *:
     void fastnn_set_recorder(PyObject* recorder) noexcept nogil
 
 cdef int64_t changes = 0
+cdef int64_t updates = 0
 
 
 cdef PyObject* recorder() noexcept nogil:
@@ -40,6 +43,16 @@ cdef PyObject* recorder() noexcept nogil:
 
 cdef int64_t structure() noexcept nogil:
     return changes
+
+
+cdef void note_update() noexcept nogil:
+    global updates
+    updates += 1
+
+
+def updates_begun():
+    """How often an optimizer began to write parameters so far."""
+    return updates
 
 
 def active():

@@ -34,6 +34,7 @@ class Replayer:
 
 def replay_together(plans: list[Plan], arguments: list[list[np.ndarray[Any, Any]]]) -> Any: ...
 def call_together(functions: list[Any], calls: list[tuple[Any, ...]]) -> list[Any]: ...
+def note_written(plan: Plan, args: Sequence[Any]) -> int: ...
 def fixed(view: View) -> np.ndarray[Any, Any]: ...
 
 class Plan:
@@ -42,6 +43,8 @@ class Plan:
     arena_bytes: int
     form: Any
     used: int
+    written: tuple[int, ...]
+    is_bound: bool
     def __init__(
         self,
         phases: Sequence[Any],
@@ -49,6 +52,9 @@ class Plan:
         cells: Sequence[float],
         stretches: Sequence[Any],
         counts: tuple[int, int, int, int],
+        bound: Sequence[tuple[int, np.ndarray[Any, Any]]],
+        outside: Sequence[tuple[int, int]],
+        written: Sequence[int],
         externals: Sequence[Any],
         entries: Sequence[Any],
         updates: Sequence[Any],
@@ -66,3 +72,4 @@ class Plan:
     ) -> None: ...
     def _repr_html_(self) -> str: ...
     def replay(self, arrays: list[np.ndarray[Any, Any]]) -> Any: ...
+    def reaching(self, arrays: list[np.ndarray[Any, Any]]) -> list[int]: ...

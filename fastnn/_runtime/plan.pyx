@@ -8,7 +8,12 @@
     gradients, the modules' modes and members, the optimizers' groups and state. If not, nothing is done.
 (c) Hyper-parameters and the numbers of random draws are cells. They are read anew from optimizers and generators.
 (d) Where Python has to act (a check that may raise, a function without kernel), the phases are cut into stretches.
-(e) A `Replayer` finds the plan of a call by its arguments' signature, as ops find their recipes.
+(e) Phases run in the recorded order, so a plan is right wherever its memory lies, except that an op may have been laid
+    out for inputs and outputs that lie apart. So the call's own arrays must not reach into memory at fixed addresses.
+    An array that did so while it was recorded is bound: it must be the same one in every replay.
+(f) An update's count of steps is written right after its phases, without running Python: neither an exception nor an
+    interrupt can come in between.
+(g) A `Replayer` finds the plan of a call by its arguments' signature, as ops find their recipes.
 """
 
 cimport numpy as cnp
@@ -21,7 +26,7 @@ from libcpp.vector cimport vector
 
 from fastnn._runtime._fastnn_team cimport Kernel, Phase, run as run_phases
 from fastnn._runtime.call cimport MAX_INPUTS, Signature
-from fastnn._runtime.capture cimport recorder, structure
+from fastnn._runtime.capture cimport note_update, recorder, structure
 from fastnn._runtime.dispatch cimport backend_now
 from fastnn._runtime.layout cimport Extent, extent
 from fastnn._runtime.memory cimport Block, allocate
@@ -123,10 +128,13 @@ cdef class Plan:
         ``action(status, arrays)`` after a check that failed, ``action(arrays)`` otherwise, with the arrays of its
         `views`; None for nothing.
     counts : numbers of slots of each kind.
+    bound : slots of the call's arrays that must lie where they did, with those arrays.
+    outside : the bytes ``(first, past the last)`` at fixed addresses that are not the plan's, in order, and apart.
+    written : slots of the call's arrays that it writes.
     externals : tensors that the phases refer to, which must stay as they are.
     entries : tensors whose gradient must be there (with its slot) or not (None) when the call begins.
-    updates : objects with ``prepare()`` (the cells, or None where the plan holds no longer), ``finish()`` and `first`,
-        the place of the first cell.
+    updates : objects with ``prepare()`` (the cells, or None where the plan holds no longer), `first`, the place of the
+        first cell, and `batch` and `stretch`: what is to be finished with `after` once that stretch has run (or None).
     draws : generators with the places of the cells that a draw of theirs fills.
     after : functions to call at the end.
     touched : tensors that the call writes.
@@ -146,6 +154,7 @@ cdef class Plan:
     """
 
     cdef public object form
+    cdef readonly tuple written
     cdef readonly int64_t used
     cdef readonly object report
     cdef readonly object guard
@@ -173,6 +182,9 @@ cdef class Plan:
     cdef vector[char*] bases
     cdef vector[Stretch] stretches
     cdef vector[int64_t] result_bytes
+    cdef vector[Extent] outside
+    cdef list bound
+    cdef size_t first_update
     cdef int n_args
     cdef int first_result
     cdef int first_grad
@@ -180,11 +192,13 @@ cdef class Plan:
     cdef int64_t work
     cdef int64_t structure
 
-    def __init__(self, phases, tables, cells, stretches, counts, externals, entries, updates, draws, after, touched,
-                 grads, dropped, results, result_bytes, guard, keep, report, int64_t arena_bytes):
+    def __init__(self, phases, tables, cells, stretches, counts, bound, outside, written, externals, entries, updates,
+                 draws, after, touched, grads, dropped, results, result_bytes, guard, keep, report,
+                 int64_t arena_bytes):
         cdef Phase phase
         cdef Patch patch
         cdef Stretch stretch
+        cdef Extent piece
         cdef size_t n_args = 0, at = 0
         cdef TensorBase tensor
         cdef cnp.ndarray table
@@ -236,6 +250,13 @@ cdef class Plan:
             self.external_arrays.append(tensor.array)
             self.wants.append(tensor._requires_grad)
             self.changes.append(tensor._changes)
+        self.bound, self.written = list(bound), tuple(written)
+        for slot, array in self.bound:
+            self.bases[<size_t>slot] = <char*>cnp.PyArray_DATA(<cnp.ndarray>array)
+        for low, high in outside:
+            piece.low, piece.high = <char*><size_t>low, <char*><size_t>high
+            self.outside.push_back(piece)
+        self.first_update = min([u.stretch for u in updates if u.batch is not None], default=len(stretches))
         self.entries = list(entries)
         self.updates, self.draws, self.after, self.touched = list(updates), list(draws), list(after), list(touched)
         self.grads, self.dropped = list(grads), list(dropped)
@@ -292,7 +313,7 @@ cdef class Plan:
         if not self.lock.acquire(False):
             return BUSY
         try:
-            if not self.prepare():
+            if not self.prepare(arrays):
                 return STALE
             blocks = []
             self.settle(arrays, blocks)
@@ -301,9 +322,46 @@ cdef class Plan:
         finally:
             self.lock.release()
 
-    cdef bint prepare(self) except -1:
+    @property
+    def is_bound(self):
+        """Whether some of the call's arrays must be those of the recorded call."""
+        return len(self.bound) > 0
+
+    def reaching(self, list arrays):
+        """Places of the call's arrays that reach into memory at fixed addresses."""
+        return [i for i, array in enumerate(arrays) if self.reaches(<cnp.ndarray?>array)]
+
+    cdef bint reaches(self, cnp.ndarray array) noexcept:
+        """Whether an array's elements lie in memory at fixed addresses."""
+        cdef Extent own = extent(array)
+        cdef size_t low = 0, high = self.outside.size(), middle
+        while low < high:
+            middle = (low + high) // 2
+            if self.outside[middle].high <= own.low:
+                low = middle + 1
+            else:
+                high = middle
+        return low < self.outside.size() and self.outside[low].low < own.high
+
+    cdef bint takes(self, list arrays) except -1:
+        """Whether the call's arrays lie where they may."""
+        cdef cnp.ndarray array
+        cdef int i
+        for slot, own in self.bound:
+            if cnp.PyArray_DATA(<cnp.ndarray>arrays[slot]) != cnp.PyArray_DATA(<cnp.ndarray>own):
+                return False
+        for slot in self.written:
+            if not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>arrays[slot]):
+                return False
+        for i in range(self.n_args):
+            array = <cnp.ndarray>arrays[i]
+            if self.bases[i] != <char*>cnp.PyArray_DATA(array) and self.reaches(array):
+                return False
+        return True
+
+    cdef bint prepare(self, list arrays) except -1:
         """Look whether the plan holds, and fill the cells; False (and nothing done) where it does not."""
-        if not self.holds():
+        if not self.holds() or not self.takes(arrays):
             return False
         for update in self.updates:
             cells = update.prepare()
@@ -321,13 +379,11 @@ cdef class Plan:
         """What follows the phases; returns the results."""
         cdef list made = []
         cdef View view
-        for update in self.updates:
-            update.finish()
-        for function in self.after:
-            function()
         for tensor in self.touched:
             (<TensorBase>tensor).touch()
         self.leave_gradients()
+        for function in self.after:
+            function()
         for item in self.results:
             view = <View>item
             if view.slot < 0:
@@ -366,24 +422,35 @@ cdef class Plan:
                 self.move((<View>view).slot, <char*>cnp.PyArray_DATA(tensor._grad.array))
         return 0
 
+    cdef int count_steps(self, size_t stretch) except -1:
+        """Finish the updates of a stretch that has run."""
+        for update in self.updates:
+            if update.batch is not None and update.stretch == stretch:
+                update.batch.finish(*update.after)
+        return 0
+
     cdef int perform(self, list arrays, list blocks) except -1:
         """Run the phases."""
         cdef Stretch* stretch
         cdef size_t i
         for i in range(self.stretches.size()):
             stretch = &self.stretches[i]
+            if i == self.first_update:
+                note_update()
             if stretch.end > stretch.begin:
                 if self.work > RELEASE_GIL_FROM:
                     with nogil:
                         run_phases(&self.phases[stretch.begin], stretch.end - stretch.begin)
                 else:
                     run_phases(&self.phases[stretch.begin], stretch.end - stretch.begin)
+            if i >= self.first_update:
+                self.count_steps(i)
             if stretch.status != NULL:
                 self.check(i, arrays, blocks)
             elif self.actions[i] is not None:
                 action, views = self.actions[i]
                 action(self.seen(views, arrays, blocks))
-            elif i + 1 < self.stretches.size():
+            elif i < self.first_update and i + 1 < self.stretches.size():
                 PyErr_CheckSignals()
         return 0
 
@@ -504,8 +571,8 @@ def replay_together(list plans, list arguments):
             if not plan.lock.acquire(False):
                 return BUSY
             locked.append(plan)
-        for plan in locked:
-            if not plan.runs_alone() or not plan.prepare():
+        for plan, arrays in zip(locked, arguments, strict=True):
+            if not plan.runs_alone() or not plan.prepare(arrays):
                 return STALE
         for plan, arrays in zip(locked, arguments, strict=True):
             own = []
@@ -522,8 +589,13 @@ def replay_together(list plans, list arguments):
         phase.args = args
         phase.chunks = jobs.size()
         phase.tag = 0
+        note_update()
         with nogil:
             run_phases(&phase, 1)
+        for k in range(jobs.size()):
+            plan = <Plan>locked[k]
+            for i in range(jobs[k].count if jobs[k].failed < 0 else jobs[k].failed + 1):
+                plan.count_steps(i)
         for k in range(jobs.size()):
             if jobs[k].failed >= 0:
                 plan = <Plan>locked[k]
@@ -534,6 +606,14 @@ def replay_together(list plans, list arguments):
     finally:
         for plan in locked:
             plan.lock.release()
+
+
+cpdef int note_written(Plan plan, args) except -1:
+    """Say that a plan wrote to the tensors among a call's arrays."""
+    for slot in plan.written:
+        if isinstance(args[slot], TensorBase):
+            (<TensorBase>args[slot]).touch()
+    return 0
 
 
 cdef class Replayer:
@@ -559,6 +639,7 @@ cdef class Replayer:
                 found = plan.replay(arrays)
                 if found is not STALE and found is not BUSY:
                     self.plan = plan
+                    note_written(plan, args)
                     return found[0] if plan.form is None else self._shape(plan.form, found)
         return self._miss(args, kwargs)
 
@@ -646,6 +727,7 @@ def call_together(list functions, list calls):
         if found is not STALE and found is not BUSY:
             for i, function in enumerate(functions):
                 function.plan = plan = plans[i]
+                note_written(plan, calls[i])
                 found[i] = found[i][0] if plan.form is None else function._shape(plan.form, found[i])
             return found
     return [function(*args) for function, args in zip(functions, calls)]

@@ -9,6 +9,8 @@ Array = np.ndarray[Any, Any]
 
 class LayoutError(ValueError): ...
 
+def same_items(present: list[Any], former: tuple[Any, ...]) -> bool: ...
+
 class Batch:
     arrays: list[Array]
     fresh: bool

@@ -14,7 +14,7 @@ from libc.stdint cimport int64_t
 from libcpp.vector cimport vector
 
 from fastnn._runtime._fastnn_team cimport Kernel, Phase, run as run_phases
-from fastnn._runtime.capture cimport recorder
+from fastnn._runtime.capture cimport note_update, recorder
 from fastnn._runtime.tensor cimport TensorBase
 
 from fastnn.errors import DTypeError, ShapeError
@@ -23,6 +23,17 @@ cnp.import_array()
 
 cdef extern from "numpy/ndarrayobject.h":
     bint PyArray_ISBEHAVED(cnp.ndarray array)
+
+
+def same_items(list present, tuple former):
+    """Whether a list holds the very objects that a tuple does."""
+    cdef Py_ssize_t i
+    if len(present) != len(former):
+        return False
+    for i in range(len(former)):
+        if present[i] is not former[i]:
+            return False
+    return True
 
 
 class LayoutError(ValueError):
@@ -291,6 +302,7 @@ cdef class SegmentedUpdate:
         phase.chunks = self.chunks.size() // 3
         phase.work = <int64_t>(total * self.nanoseconds)
         phase.tag = 0
+        note_update()
         if total > CHUNK:
             with nogil:
                 run_phases(&phase, 1)

@@ -15,7 +15,7 @@ cdef class TensorBase:
     cdef Node _node
     cdef int _output
     cdef Version _version
-    cdef TensorBase _base
+    cdef readonly TensorBase _base
     cdef int64_t _history
     cdef int64_t _changes
     cdef object _hooks

@@ -136,6 +136,16 @@ cdef bint grad_enabled() noexcept nogil:
     return fastnn_get_grad_enabled()
 
 
+def calls_now():
+    """How many calls were put on the tape so far, for `older`."""
+    return next_sequence
+
+
+def older(TensorBase tensor, uint64_t calls):
+    """Whether a tensor was no call's result, or that of one of the first so many calls."""
+    return tensor._node is None or tensor._node.sequence <= calls
+
+
 def dense_zeros(cnp.ndarray array):
     """Zeros in pooled memory with the shape, dtype and order of axes of `array`."""
     cdef cnp.ndarray result = dense_like(array)
@@ -723,6 +733,8 @@ cdef class TensorBase:
             raise GraphError("requires_grad can be switched off only on leaves; use detach() on a computed tensor")
         if value and self.array.dtype.kind != "f":
             raise DTypeError(f"only floating-point tensors can require gradients, got {self.array.dtype}")
+        if recorder() != NULL:
+            (<object>recorder()).switched(self)
         self._requires_grad = value
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from fastnn._kernels import jit
 from fastnn._runtime.capture import holder
 from fastnn._runtime.memory import empty
 from fastnn._runtime.plan import Plan, View, fixed
+from fastnn._runtime.segments import same_items
 from fastnn.compilation.arena import Life, pack, rounded
 from fastnn.compilation.recording import (
     Array,
@@ -77,38 +78,55 @@ class Place:
     offset: int
 
 
-class PreparedUpdate:
-    """Reads an optimizer's hyper-parameters before a replay, and counts its step afterwards."""
+class Membership:
+    """Notices before a replay that an optimizer has other groups, or a group other parameters."""
 
-    def __init__(self, source: Source, flags: tuple[int, ...], first: int) -> None:
-        optimizer, group = source.optimizer, source.group
-        self.optimizer, self.group, self.batch, self.static = optimizer, group, source.batch, source.static
-        self.flags, self.first = flags, first
-        self.place = next(i for i, own in enumerate(optimizer.param_groups) if own is group)
-        self.params = group["params"]
-        self.count = len(self.params)
+    first = 0
+    batch = stretch = None
+
+    def __init__(self, optimizer: Any) -> None:
+        self.optimizer = optimizer
+        self.groups = [(group, group["params"], tuple(group["params"])) for group in optimizer.param_groups]
+
+    def prepare(self) -> tuple[float, ...] | None:
+        """No cells; None where the groups are not those of the recorded call."""
+        groups = self.optimizer.param_groups
+        if len(groups) != len(self.groups):
+            return None
+        for group, (known, params, members) in zip(groups, self.groups, strict=True):
+            if group is not known or group["params"] is not params or not same_items(params, members):
+                return None
+        return ()
+
+
+class PreparedUpdate:
+    """Reads an optimizer's hyper-parameters before a replay.
+
+    Attributes
+    ----------
+    batch, after : what is to be finished with these values, once the stretch of phases with the number `stretch` has
+        run: the count of steps is written, and the parameters are marked as changed.
+    """
+
+    def __init__(self, source: Source, flags: tuple[int, ...], first: int, stretch: int) -> None:
+        self.source, self.flags, self.first, self.stretch = source, flags, first, stretch
+        self.batch = source.batch
+        optimizer = source.optimizer
         self.states = optimizer.rule.columns_for(source.static)[2:]
         self.scalars = optimizer._scalars
         self.after: tuple[float, ...] = ()
 
     def prepare(self) -> tuple[float, ...] | None:
         """The cells of the next step; None where the recorded one does not serve."""
-        optimizer, group = self.optimizer, self.group
-        params = group["params"]
-        groups = optimizer.param_groups
-        if params is not self.params or len(params) != self.count or optimizer._has_step_hooks():
-            return None
-        if len(groups) <= self.place or groups[self.place] is not group or optimizer._static(group) != self.static:
+        source = self.source
+        optimizer, group = source.optimizer, source.group
+        if optimizer._has_step_hooks() or optimizer._static(group) != source.static:
             return None
         scalars = self.batch.reread(optimizer.state, self.scalars, self.states)
         if scalars is None:
             return None
         flags, cells, self.after = optimizer._numbers(group, False, *scalars)
         return cells if flags == self.flags else None
-
-    def finish(self) -> None:
-        """Write the count of steps, and say that the parameters were changed."""
-        self.batch.finish(*self.after)
 
 
 class Builder:
@@ -120,12 +138,14 @@ class Builder:
     results : the arrays that the call returned.
     guard : function that tells whether modules are as they were.
     generator : what replays draw from where the recorded call drew from the default generator.
+    bound : places of arguments that are the same arrays in every replay.
     """
 
     def __init__(
         self, recording: Recording, results: Sequence[Array], guard: Callable[[], bool],
-        generator: Generator | None = None,
+        generator: Generator | None = None, bound: Set[int] = frozenset(),
     ) -> None:  # fmt: skip
+        self.bound = bound
         self.recording, self.results, self.guard = recording, list(results), guard
         self.steps = recording.steps
         self.buffers: list[Buffer] = []
@@ -137,7 +157,8 @@ class Builder:
         self.phases: list[tuple[int, list[Any], int, int]] = []
         self.tables: list[tuple[Array, list[tuple[int, int, int]]]] = []
         self.stretches: list[tuple[int, int, Any, list[Any]]] = []
-        self.updates: list[PreparedUpdate] = []
+        self.updates: list[Membership | PreparedUpdate] = [Membership(o) for o in recording.optimizers.values()]
+        self._writes = False  # whether parameters are being changed: from then on a replay is not broken off
         self.rows: list[Row] = []
         self.names: dict[int, str] = {}  # of memory that was there before the call, by address
         self.slot_names: dict[int, str] = {}
@@ -158,6 +179,8 @@ class Builder:
         found = [buffer for buffer in self.buffers if buffer.kind == "found"]
         for i, buffer in enumerate(found):
             buffer.slot = first_entry + i
+        known = self.recording.known_tensors()
+        self._parameters = {address_of(t.array) for t in known if t.requires_grad and t.is_leaf}
         arena_bytes = self._allocate()
         self._name_slots(grads, found)
         for i, step in enumerate(self.steps):
@@ -165,12 +188,16 @@ class Builder:
         if len(self.phases) > (self.stretches[-1][0] if self.stretches else 0) or not self.stretches:
             self._cut(0, None, [])
         externals, touched = self._tensors()
+        outside = self._outside_arrays()
         plan = Plan(
             phases=self.phases,
             tables=self.tables,
             cells=self.cells,
             stretches=self.stretches,
             counts=(n_args, len(result_bytes), n_grads, len(found)),
+            bound=[(slot, self.recording.arguments[slot]) for slot in sorted(self.bound)],
+            outside=_merged(extent_of(a) for a in [*outside, *(t.array for t in (*externals, *touched))]),
+            written=self._written_arguments(),
             externals=externals,
             entries=[(t, None if before is None else self._view(before.array)) for t, before in entries],
             updates=self.updates,
@@ -182,7 +209,7 @@ class Builder:
             results=[self._view(array) for array in results],
             result_bytes=result_bytes,
             guard=self.guard,
-            keep=(self.keep, self._outside_arrays()),
+            keep=(self.keep, outside),
             report=Report(
                 self.rows,
                 arena_bytes,
@@ -211,7 +238,7 @@ class Builder:
             buffer.kind, buffer.content = "constant", content
         for slot, array in enumerate(recording.arguments):
             low, high = extent_of(array)
-            if high > low and low not in by_low:
+            if slot not in self.bound and high > low and low not in by_low:
                 buffer = Buffer(low, high - low, "argument", slot, origin=address_of(array))
                 by_low[low] = buffer
                 found.append(buffer)
@@ -223,6 +250,30 @@ class Builder:
                     found.append(by_low[low])
         self.buffers = sorted(found, key=lambda b: b.low)
         self._lows = [buffer.low for buffer in self.buffers]
+        self._check_found(
+            [before for _, before, counts in recording.gradients.values() if counts and before is not None]
+        )
+
+    def _check_found(self, gradients: list[Any]) -> None:
+        """Refuse gradients that were there before the call, and share their memory with something else."""
+        others = [extent_of(array) for array in self.recording.arguments]
+        others += [extent_of(t.array) for t in self.recording.known_tensors() if all(t is not g for g in gradients)]
+        for gradient in gradients:
+            own = extent_of(gradient.array)
+            if any(own[0] < high and low < own[1] for low, high in others):
+                self.recording.refuse("a gradient that was there before the call shares its memory with something else")
+            others.append(own)
+
+    def _written_arguments(self) -> list[int]:
+        """Slots of arguments that the call writes."""
+        written = {address for step in self.steps for address in _written(step)}
+        places = [self.place(address).buffer for address in written]
+        slots = {buffer.slot for buffer in places if buffer is not None and buffer.kind == "argument"}
+        for slot in self.bound:
+            low, high = extent_of(self.recording.arguments[slot])
+            if any(low <= address < high for address in written):
+                slots.add(slot)
+        return sorted(slots)
 
     def place(self, address: int) -> Place:
         """Where an address of the recording is."""
@@ -284,7 +335,7 @@ class Builder:
         """The gradients that the call leaves in memory of its own, and the tensors that have none any more."""
         left, dropped = [], []
         taken: set[int] = set()
-        given = {address_of(array) for array in self.recording.arguments}
+        given = {address_of(a) for slot, a in enumerate(self.recording.arguments) if slot not in self.bound}
         for tensor, before, counts in self.recording.gradients.values():
             now = tensor.grad
             if not self._is_outside(tensor):
@@ -393,12 +444,11 @@ class Builder:
 
     def _tensors(self) -> tuple[list[Any], list[Any]]:
         """Tensors that were there before the call, and those of them (and of the arguments) that it writes."""
-        updated = {id(p): p for u in self.updates for p in u.batch.params}
+        updated = {id(p): p for u in self.updates if u.batch is not None for p in u.batch.params}
         # a gradient that was found is looked up through its tensor; views made in the call follow their base
         found = {id(before) for _, before, _ in self.recording.gradients.values() if before is not None}
         externals = {
-            key: t for key, t in self.recording.tensors.items()
-            if key not in found and t.array.size and t.is_leaf and self._is_outside(t)
+            id(t): t for t in self.recording.known_tensors() if id(t) not in found and self._is_outside(t)
         } | updated  # fmt: skip
         touched = [
             t for key, t in self.recording.touches.items()
@@ -414,11 +464,14 @@ class Builder:
                 arrays += [a for a in step.inputs if isinstance(a, np.ndarray)]
             elif isinstance(step, (Update, Norm)):
                 arrays += step.arrays
+        arrays += self.recording.targets.values()
         return list({id(a): a for a in arrays if self.place(address_of(a)).buffer is None}.values())
 
     def _forget_gradients(self) -> None:
         """Let go of the gradients that the recorded call made: the plan has memory of its own for them."""
         for update in self.updates:
+            if isinstance(update, Membership):
+                continue
             arrays = update.batch.arrays
             width = 2 + len(update.states)
             arrays[1::width] = [None] * len(arrays[1::width])
@@ -430,7 +483,7 @@ class Builder:
         self._unpolled = 0
 
     def _phase(self, kernel: int, arguments: list[Any], chunks: int, work: int) -> None:
-        if self._unpolled > POLL and not self.updates:
+        if self._unpolled > POLL and not self._writes:
             self._cut(0, None, [])
         self._unpolled += work
         self.phases.append((kernel, arguments, chunks, work))
@@ -460,6 +513,7 @@ class Builder:
 
     def _lower_run(self, index: int, step: Run) -> None:
         lowering = step.recipe.lowering
+        self._writes = self._writes or any(address in self._parameters for address in _written(step))
         bases: list[int] = []
         numbers = set()
         for storage, where in enumerate(step.places):
@@ -549,7 +603,8 @@ class Builder:
         self.keep.append(chunks)
         first = self._cells(step.cells)
         if step.source is not None:
-            self.updates.append(PreparedUpdate(step.source, step.flags, first))
+            self.updates.append(PreparedUpdate(step.source, step.flags, first, len(self.stretches)))
+        self._writes = True
         arguments: list[Any] = [address_of(table), address_of(chunks), *step.flags]
         arguments += [("cell", first + i) for i in range(len(step.cells))]
         self._phase(step.address, arguments, len(chunks) // 3, step.work)
@@ -615,6 +670,17 @@ def _addresses(step: Any) -> list[int]:
     else:
         arrays = step.arrays + (step.results if isinstance(step, Norm) else [])
     return [address_of(array) for array in arrays]
+
+
+def _merged(extents: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Stretches of bytes in order, those that meet made one."""
+    made: list[tuple[int, int]] = []
+    for low, high in sorted(extents):
+        if made and low <= made[-1][1]:
+            made[-1] = made[-1][0], max(high, made[-1][1])
+        elif high > low:
+            made.append((low, high))
+    return made
 
 
 def _copying(arrays: list[Array]) -> None:

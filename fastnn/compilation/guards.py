@@ -1,10 +1,11 @@
-"""Whether modules are as they were when a call was recorded."""
+"""Whether modules, and what Python's floats become, are as they were when a call was recorded."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from fastnn._default_dtype import get_default_dtype
 from fastnn.nn.module import Module
 from fastnn.nn.registry import Registry
 
@@ -22,7 +23,8 @@ def _noted(value: Any) -> Any:
     return value
 
 
-def _same(noted: Any, value: Any) -> bool:
+def same(noted: Any, value: Any) -> bool:
+    """Whether a value is the one that was noted, or a plain one that equals it."""
     now = _noted(value)
     if now is noted:
         return True
@@ -32,7 +34,11 @@ def _same(noted: Any, value: Any) -> bool:
 
 
 def unchanged(called: Iterable[Module]) -> Callable[[], bool]:
-    """A function that tells whether the modules, and all below them, have the attributes that they have now."""
+    """A function that tells whether the modules, and all below them, have the attributes that they have now.
+
+    And whether the default dtype is the present one.
+    """
+    default = get_default_dtype()
     noted: dict[int, tuple[Module, dict[str, Any]]] = {}
     for module in called:
         for own in module.modules():
@@ -41,16 +47,18 @@ def unchanged(called: Iterable[Module]) -> Callable[[], bool]:
     modules = list(noted.values())
 
     def check() -> bool:
+        if get_default_dtype() != default:
+            return False
         for module, attributes in modules:
             present = module.__dict__
             if len(present) != len(attributes):
                 return False
             for name, value in attributes.items():
-                if name not in present or not _same(value, present[name]):
+                if name not in present or not same(value, present[name]):
                     return False
         return True
 
     return check
 
 
-__all__ = ["unchanged"]
+__all__ = ["same", "unchanged"]

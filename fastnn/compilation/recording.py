@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from fastnn._runtime.capture import holder, made_inside
-from fastnn._runtime.tensor import Window
+from fastnn._runtime.tensor import Window, calls_now, is_grad_enabled, older
+from fastnn.compilation.guards import same
 from fastnn.errors import CompileError
 
 Array = np.ndarray[Any, Any]
@@ -104,13 +105,15 @@ class Recording:
 
     Parameters
     ----------
-    arguments : the call's arrays.
+    arguments : the call's Tensors. Whatever else lies in their memory was there before the call.
     strict : raise CompileError where something cannot be recorded; else note the first such thing in `failure`, and
         let the call go on.
     """
 
-    def __init__(self, arguments: Sequence[Array], strict: bool) -> None:
-        self.arguments, self.strict = list(arguments), strict
+    def __init__(self, arguments: Sequence[Any], strict: bool) -> None:
+        self.arguments, self.strict = [t.array for t in arguments], strict
+        self.given = {id(t): t for t in arguments}
+        self.calls, self.grad_enabled = calls_now(), is_grad_enabled()
         self.failure: str | None = None
         self.steps: list[Run | Call | Copy | Update | Norm] = []
         self.blocks: dict[int, tuple[int, Any]] = {}  # by address: size, and what holds it
@@ -120,6 +123,10 @@ class Recording:
         self.tensors: dict[int, Any] = {}
         self.gradients: dict[int, tuple[Any, Any, bool]] = {}  # a tensor, its gradient before, whether that counts
         self.written: set[int] = set()
+        self.targets: dict[int, Array] = {}  # arrays that were written, by id
+        self.switches: dict[int, tuple[Any, bool]] = {}  # tensors, and whether they required gradients before
+        self.groups: dict[int, tuple[Any, dict[str, Any]]] = {}  # optimizers' groups, and what they held before
+        self.optimizers: dict[int, Any] = {}
         self.touches: dict[int, Any] = {}
         self.modules: dict[int, Any] = {}
         self.draws: list[tuple[Any, tuple[float, float, float]]] = []
@@ -163,7 +170,7 @@ class Recording:
     def applied(self, function: Any, gradients: Any, outputs: list[Any]) -> None:
         """A function has turned the gradient of a view, or a list of gradients, into those of its inputs."""
         given = gradients if isinstance(gradients, list) else [gradients]
-        if not any(array is not None and self._is_new(array) for array in outputs):
+        if not any(array is not None and self.is_new(array) for array in outputs):
             return
         if not is_pure(function):
             self.refuse("the gradient of a call that was given indices cannot be replayed yet")
@@ -190,6 +197,7 @@ class Recording:
     def wrote(self, target: Array) -> None:
         """An op wrote into an array that was there before."""
         self.written.add(address_of(target))
+        self.targets[id(target)] = target
 
     def touched(self, tensor: Any) -> None:
         """A tensor's elements were changed; by whom was told before, if it was an op."""
@@ -203,6 +211,10 @@ class Recording:
         """A tensor gets another array."""
         if tensor.array.size:
             self.refuse("a Tensor was given another array (`data = ...`), which a replay would not do")
+
+    def switched(self, tensor: Any) -> None:
+        """It is set whether a tensor requires gradients."""
+        self.switches.setdefault(id(tensor), (tensor, tensor.requires_grad))
 
     def grad_read(self, tensor: Any) -> None:
         """A tensor's gradient was looked at."""
@@ -248,6 +260,18 @@ class Recording:
         last.results.append(array)
         self._has_place(array)
 
+    def stepping(self, optimizer: Any) -> None:
+        """An optimizer makes a step; perhaps no parameter has a gradient."""
+        self.optimizers[id(optimizer)] = optimizer
+
+    def regrouped(self, group: dict[str, Any]) -> None:
+        """A hyper-parameter of an optimizer's group is about to be set."""
+        self.groups.setdefault(id(group), (group, dict(group)))
+
+    def seeded(self) -> None:
+        """A generator is made or started anew."""
+        self.refuse("a random generator was seeded during the call, which a replay would not do. Seed it before")
+
     def updating(self, optimizer: Any, group: dict[str, Any], batch: Any, static: dict[str, Any]) -> None:
         """An optimizer is about to update a batch of parameters."""
         self.fresh = self.fresh or batch.fresh
@@ -286,7 +310,7 @@ class Recording:
         """An argument of an op was converted; without a source it is a Python number."""
         if source is None:
             self.constant(made)
-        elif self._is_new(made):
+        elif self.is_new(made):
             dtype = made.dtype
             self.computed_by(lambda array: array.astype(dtype), [source], made)
 
@@ -299,7 +323,50 @@ class Recording:
 
     # -- what is known
 
-    def _is_new(self, array: Array) -> bool:
+    def conclude(self) -> None:
+        """Refuse what a replay would leave otherwise than the call did, now that it has ended."""
+        if is_grad_enabled() != self.grad_enabled:
+            self.refuse("gradients were switched on or off by the call, which a replay would not do. Use a with block")
+        for tensor, before in self.switches.values():
+            known = (
+                tensor._base is None and not self.is_new(tensor.array) and address_of(tensor.array) not in self.blocks
+            )
+            if known and id(tensor) not in self.given and tensor.requires_grad != before:
+                self.refuse("the call has left a Tensor whose requires_grad it had set, which a replay would not do")
+        for group, former in self.groups.values():
+            if group.keys() != former.keys() or not all(same(value, group[name]) for name, value in former.items()):
+                self.refuse(
+                    "a hyper-parameter of an optimizer was set during the call, which a replay would not do. Set it "
+                    "between calls, or use a schedule of fastnn.optim.lr_scheduler"
+                )
+
+    def known_tensors(self) -> list[Any]:
+        """Tensors that the call has met and that were there before it, but its arguments and views of them."""
+        found = {id(t): t for own in self.tensors.values() for t in (own, own._base) if t is not None}
+        for module in self.modules.values():
+            found |= {id(t): t for t in (*module.parameters(), *module.buffers())}
+        own = {id(array) for array in self.arguments}  # detached ones share the array itself
+        return [
+            t
+            for t in found.values()
+            if id(t.array) not in own
+            and (t._base is None or id(t._base.array) not in own)
+            and t.array.size
+            and older(t, self.calls)
+        ]
+
+    def held_arguments(self) -> set[int]:
+        """Places of arguments whose memory the call reaches by other ways as well."""
+        others = [extent_of(t.array) for t in self.known_tensors()]
+        for step in self.steps:
+            if isinstance(step, Update):
+                others += [extent_of(array) for array in step.arrays]
+        own = [extent_of(array) for array in self.arguments]
+        return {
+            i for i, (low, high) in enumerate(own) if any(low < other[1] and other[0] < high for other in others)
+        }  # fmt: skip
+
+    def is_new(self, array: Array) -> bool:
         """Whether an array's memory is the call's, and was not filled by anything that has a place in the plan."""
         if array.size == 0:
             return False
@@ -317,7 +384,7 @@ class Recording:
 
     def check(self, array: Array) -> None:
         """Refuse an array that a replay could not compute."""
-        if self._is_new(array):
+        if self.is_new(array):
             self.refuse(
                 f"an array of shape {array.shape} that was computed in NumPy, or from Python numbers, during the call "
                 "reaches an op: a replay would use the same numbers for ever. Pass it as an argument, make it before "
@@ -328,7 +395,7 @@ class Recording:
         for array in inputs:
             if isinstance(array, np.ndarray):
                 self.check(array)
-        new = [array if array is not None and self._is_new(array) else None for array in outputs]
+        new = [array if array is not None and self.is_new(array) else None for array in outputs]
         self.steps.append(Call(function, inputs, new))
         for array in new:
             if array is not None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from fastnn._runtime.capture import active, listen, restore
 from fastnn._runtime.dispatch import get_backend
-from fastnn._runtime.plan import BUSY, STALE, Plan, Replayer
+from fastnn._runtime.plan import BUSY, STALE, Plan, Replayer, note_written
 from fastnn._runtime.tensor import TensorBase, is_grad_enabled
 from fastnn.autograd import no_grad
 from fastnn.compilation.building import Builder
@@ -24,6 +24,7 @@ from fastnn.compilation.guards import unchanged
 from fastnn.compilation.recording import Recording, address_of, extent_of
 from fastnn.errors import CompileError
 from fastnn.nn.module import Module
+from fastnn.nn.parameter import Parameter
 from fastnn.ops.op import NUMPY_BACKEND
 from fastnn.random import Generator, using
 from fastnn.tensor import from_numpy
@@ -56,6 +57,10 @@ def flatten(value: Any, leaves: list[Any]) -> Any:
         return (list, *(flatten(own, leaves) for own in value))
     if isinstance(value, dict):
         return (dict, *((key, flatten(own, leaves)) for key, own in value.items()))
+    if isinstance(value, slice):
+        return (slice, *(flatten(own, leaves) for own in (value.start, value.stop, value.step)))
+    if isinstance(value, (float, complex, np.inexact)):
+        return type(value), value, str(value)  # 0.0 and -0.0 are equal
     return type(value), value
 
 
@@ -66,6 +71,8 @@ def unflatten(form: Any, leaves: Any) -> Any:
     kind, *rest = form
     if kind is list:
         return [unflatten(own, leaves) for own in rest]
+    if kind is slice:
+        return slice(*(unflatten(own, leaves) for own in rest))
     if kind is dict:
         return {key: unflatten(own, leaves) for key, own in rest}
     if isinstance(kind, type) and issubclass(kind, tuple):
@@ -95,6 +102,32 @@ def _layout(arrays: list[np.ndarray], leaves: list[Any]) -> tuple[Any, ...]:
             if low < other[1] and other[0] < high
         )
     return tuple(made)
+
+
+def _make_native(leaves: list[Any]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Replace arrays that kernels cannot read where they lie by copies; gives these, each with its origin."""
+    copies = []
+    for i, leaf in enumerate(leaves):
+        array = leaf.array if isinstance(leaf, TensorBase) else leaf
+        size = array.dtype.itemsize
+        whole = size and all(stride % size == 0 for stride in array.strides)
+        if (array.flags.aligned and array.dtype.isnative and whole) or getattr(leaf, "requires_grad", False):
+            continue
+        leaves[i] = array.astype(array.dtype.newbyteorder("="), order="C")
+        leaves[i].flags.writeable = array.flags.writeable
+        copies.append((array, leaves[i]))
+    return copies
+
+
+def _apart(value: Any) -> Any:
+    """An argument as a recorded call gets it: a Tensor and an array that nothing else holds, of the same memory.
+
+    So an op that gets it can be told from one that gets the caller's Tensor by another way. One that takes part in
+    differentiation stays itself.
+    """
+    if isinstance(value, TensorBase):
+        return value if value.requires_grad else from_numpy(value.array.view())
+    return from_numpy(value.view())
 
 
 class Compiled(Replayer):
@@ -142,9 +175,30 @@ class Compiled(Replayer):
             return self._eager(args, kwargs)
         leaves: list[Any] = []
         form = flatten((args, kwargs), leaves)
+        copies = _make_native(leaves)
+        if not copies:
+            return self._found(args, kwargs, leaves, form)
+        args, kwargs = unflatten(form, iter(leaves))
+        try:
+            return self._found(args, kwargs, leaves, flatten((args, kwargs), []))
+        finally:
+            for array, copy in copies:
+                if array.flags.writeable:
+                    np.copyto(array, copy)
+
+    def _found(self, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: list[Any], form: Any) -> Any:
+        """Replay the plan for arguments, or record one."""
         arrays = [leaf.array if isinstance(leaf, TensorBase) else leaf for leaf in leaves]
         key = (form, _layout(arrays, leaves), is_grad_enabled())
-        for plan in reversed(self.plans.get(key, ())):
+        try:
+            plans = self.plans.get(key, [])
+        except TypeError as error:
+            why = f"an argument cannot be told from others: {error}"
+            if self.strict:
+                raise CompileError(why) from None
+            self._give_up(why, 2)
+            return self._eager(args, kwargs)
+        for plan in reversed(plans):
             found = plan.replay(arrays)
             if found is BUSY:
                 return self._eager(args, kwargs)
@@ -152,8 +206,16 @@ class Compiled(Replayer):
                 self.plan = plan
                 if not kwargs:
                     self._remember(args, plan)
+                note_written(plan, leaves)
                 return self._shape(plan.form, found)
+        if len(plans) == MAX_MODES and all(plan.is_bound for plan in plans):
+            return self._eager(args, kwargs)  # arguments that reach into what the function holds, ever elsewhere
         return self._record(args, kwargs, key, leaves, form)
+
+    def _give_up(self, why: str, depth: int) -> None:
+        """Run eagerly from now on."""
+        self.failure = why
+        warnings.warn(f"the step is not compiled, it runs eagerly: {why}", RuntimeWarning, stacklevel=depth + 1)
 
     def _shape(self, form: Any, results: list[Any]) -> Any:
         return results[0] if form is None else unflatten(form, iter(results))
@@ -174,7 +236,7 @@ class Compiled(Replayer):
     def _record(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], key: Any, leaves: list[Any], form: Any
     ) -> Any:  # fmt: skip
-        tensors = [x if isinstance(x, TensorBase) else from_numpy(x) for x in leaves]
+        tensors = [_apart(x) for x in leaves]
         args, kwargs = unflatten(form, iter(tensors))
         # a size that is met once, such as that of a last batch, is not worth a plan
         if self.plans and key not in self.plans and key not in self.seen:
@@ -182,13 +244,16 @@ class Compiled(Replayer):
             while len(self.seen) > 4 * MAX_PLANS:
                 self.seen.popitem(last=False)
             return self._called(args, kwargs)
-        recording = Recording([t.array for t in tensors], self.strict)
+        recording = Recording(tensors, self.strict)
         drawn = _host_randomness()
         token = listen(recording)
         try:
             returned = self._called(args, kwargs)
         finally:
             restore(token)
+            for own, leaf in zip(tensors, leaves, strict=True):
+                if own is not leaf and isinstance(leaf, TensorBase) and own._version_value:
+                    leaf._touch()
         if recording.fresh:
             return returned  # an optimizer's first step begins its state, which no later one does
         given: list[Any] = []
@@ -205,22 +270,25 @@ class Compiled(Replayer):
                         "a result could still be differentiated, which that of a replay cannot: call backward() within "
                         "the compiled function, return result.detach(), or call it under no_grad()"
                     )
+            recording.conclude()
             if recording.failure is None:
+                arrays = recording.arguments
+                bound = recording.held_arguments() | {i for i, x in enumerate(tensors) if isinstance(x, Parameter)}
+                for known in self.plans.get(key, ()):
+                    bound.update(known.reaching(arrays))
                 builder = Builder(
                     recording,
                     [x.array if isinstance(x, TensorBase) else x for x in given],
                     unchanged(recording.modules.values()),
                     self.generator,
+                    bound,
                 )
                 plan = builder.build()
         except CompileError:
             if self.strict:
                 raise
         if recording.failure is not None:
-            self.failure = recording.failure
-            warnings.warn(
-                f"the step is not compiled, it runs eagerly: {recording.failure}", RuntimeWarning, stacklevel=3
-            )
+            self._give_up(recording.failure, 3)
             return returned
         plan.form = None if result_form is _TENSOR else result_form
         with self._lock:
@@ -232,6 +300,10 @@ class Compiled(Replayer):
             if sum(map(len, self.plans.values())) > MAX_PLANS:
                 self._drop([own for plans in self.plans.values() for own in plans])
         return returned
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # plans hold addresses: a copy records its own
+        return Compiled, (self.function, self.strict, self.gradients, self.generator)
 
     def _drop(self, among: list[Plan]) -> None:
         """Forget the plan that was used longest ago."""

@@ -159,7 +159,7 @@ class Muon(_ByParameter):
             },
         )  # fmt: skip
 
-    def add_param_group(self, param_group: Group) -> None:
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add matrices with hyper-parameters of their own; what is not given is the default."""
         before = len(self.param_groups)
         super().add_param_group(param_group)

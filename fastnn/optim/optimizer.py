@@ -18,7 +18,28 @@ from fastnn.optim.state import full_state, loaded, scalar_state
 from fastnn.tensor import Tensor
 
 Closure = Callable[[], Any]
-Group = dict[str, Any]
+
+
+class Group(dict[str, Any]):
+    """Parameters and their hyper-parameters. Who records a call hears when one of these is set."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._tell()
+        super().__setitem__(name, value)
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """As of a dict."""
+        self._tell()
+        super().update(*args, **kwargs)
+
+    def __ior__(self, other: Any) -> Group:  # type: ignore[override, misc]
+        self.update(other)
+        return self
+
+    def _tell(self) -> None:
+        recorder = active()
+        if recorder is not None:
+            recorder.regrouped(self)
 
 
 class Optimizer(Hooked):
@@ -57,17 +78,17 @@ class Optimizer(Hooked):
             self.add_param_group(group)
         first = next((p for group in self.param_groups for p in group["params"]), None)
         if first is not None and self.rule is not None:
-            static = self._static(self.defaults)
+            static = self._static(Group(self.defaults))
             prefetch_training(first.dtype.name, (self.rule.kernel, {"dtype": first.dtype.name, **static}))
 
-    def add_param_group(self, param_group: Group) -> None:
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyper-parameters of their own; what is not given is the default.
 
         ``params`` is a Tensor, or a list of Tensors or of (name, Tensor).
         """
         if not isinstance(param_group, dict):
             raise TypeError(f"a parameter group must be a dict, got {type(param_group).__name__}")
-        group = dict(param_group)
+        group = Group(param_group)
         given = group.get("params")
         if given is None:
             raise ValueError("a parameter group must have 'params'")
@@ -144,6 +165,9 @@ class Optimizer(Hooked):
         assert rule is not None
         static = self._static(group)
         states = rule.columns_for(static)[2:]
+        recorder = active()
+        if recorder is not None:
+            recorder.stepping(self)
 
         def begin(p: Tensor) -> None:
             own = self.state[p]
@@ -159,7 +183,6 @@ class Optimizer(Hooked):
             (batch, self._numbers(group, batch.fresh, *batch.scalars))
             for batch in gather(params, self.state, self._scalars, states, begin)
         ]
-        recorder = active()
         for batch, (flags, cells, scalars) in batches:
             if recorder is not None:
                 recorder.updating(self, group, batch, static)
