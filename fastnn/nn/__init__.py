@@ -34,6 +34,7 @@ from fastnn.nn.activation import (
     Tanhshrink,
     Threshold,
 )
+from fastnn.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from fastnn.nn.container import ModuleDict, ModuleList, Sequential
 from fastnn.nn.conv import (
     Conv1d,
@@ -56,7 +57,16 @@ from fastnn.nn.distance import (
 from fastnn.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from fastnn.nn.embedding import Embedding
 from fastnn.nn.flatten import Flatten, Unflatten
-from fastnn.nn.lazy import LazyLinear
+from fastnn.nn.instancenorm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
+from fastnn.nn.lazy import (
+    LazyBatchNorm1d,
+    LazyBatchNorm2d,
+    LazyBatchNorm3d,
+    LazyInstanceNorm1d,
+    LazyInstanceNorm2d,
+    LazyInstanceNorm3d,
+    LazyLinear,
+)
 from fastnn.nn.linear import Bilinear, Identity, Linear
 from fastnn.nn.loss import (
     BCELoss,
@@ -81,6 +91,7 @@ from fastnn.nn.loss import (
     TripletMarginWithDistanceLoss,
 )
 from fastnn.nn.module import Module
+from fastnn.nn.normalization import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from fastnn.nn.padding import (
     CircularPad1d,
     CircularPad2d,
@@ -98,7 +109,7 @@ from fastnn.nn.padding import (
     ZeroPad2d,
     ZeroPad3d,
 )
-from fastnn.nn.parameter import Buffer, Parameter, UninitializedParameter
+from fastnn.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 from fastnn.nn.parameter_container import ParameterDict, ParameterList
 from fastnn.nn.pooling import (
     AdaptiveAvgPool1d,
@@ -150,6 +161,9 @@ __all__ = [
     "AvgPool3d",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
     "Bilinear",
     "Buffer",
     "ChannelShuffle",
@@ -177,6 +191,7 @@ __all__ = [
     "Flatten",
     "Fold",
     "GaussianNLLLoss",
+    "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
@@ -184,6 +199,9 @@ __all__ = [
     "HingeEmbeddingLoss",
     "HuberLoss",
     "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
     "KLDivLoss",
     "L1Loss",
     "LPPool1d",
@@ -195,9 +213,17 @@ __all__ = [
     "LazyConvTranspose1d",
     "LazyConvTranspose2d",
     "LazyConvTranspose3d",
+    "LayerNorm",
+    "LazyBatchNorm1d",
+    "LazyBatchNorm2d",
+    "LazyBatchNorm3d",
+    "LazyInstanceNorm1d",
+    "LazyInstanceNorm2d",
+    "LazyInstanceNorm3d",
     "LazyLinear",
     "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
@@ -224,6 +250,7 @@ __all__ = [
     "PixelShuffle",
     "PixelUnshuffle",
     "PoissonNLLLoss",
+    "RMSNorm",
     "RReLU",
     "ReLU",
     "ReLU6",
@@ -251,6 +278,7 @@ __all__ = [
     "TripletMarginWithDistanceLoss",
     "Unflatten",
     "Unfold",
+    "UninitializedBuffer",
     "UninitializedParameter",
     "ZeroPad1d",
     "ZeroPad2d",

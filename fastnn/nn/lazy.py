@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastnn.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d, NormBase, counter
+from fastnn.nn.instancenorm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module
-from fastnn.nn.parameter import UninitializedParameter, is_lazy
+from fastnn.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 
 
 class LazyModuleMixin(Module):
@@ -28,8 +30,8 @@ class LazyModuleMixin(Module):
         raise NotImplementedError(f"{type(self).__name__} defines no initialize_parameters")
 
     def has_uninitialized_params(self) -> bool:
-        """Whether a parameter of this module has no shape yet."""
-        return any(is_lazy(parameter) for parameter in self._parameters.values())
+        """Whether a parameter or buffer of this module has no shape yet."""
+        return any(is_lazy(member) for member in (*self._parameters.values(), *self._buffers.values()))
 
 
 def infer_parameters(module: LazyModuleMixin, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -83,4 +85,84 @@ class LazyLinear(LazyModuleMixin, Linear):
             self.in_features = int(input.shape[-1])
 
 
-__all__ = ["LazyLinear", "LazyModuleMixin"]
+class LazyNorm(LazyModuleMixin, NormBase):
+    """What lazy batch and instance normalisation share: ``num_features`` is the first input's number of channels."""
+
+    def __init__(
+        self, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
+        track_running_stats: bool = True, device: Any = None, dtype: Any = None, *, bias: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__(0, eps, momentum, False, False, device, dtype, bias=False)
+        self.affine = affine
+        self.track_running_stats = track_running_stats
+        if self.affine:
+            self.weight = UninitializedParameter(dtype=dtype)
+            if bias:
+                self.bias = UninitializedParameter(dtype=dtype)
+        if self.track_running_stats:
+            self.running_mean = UninitializedBuffer(dtype=dtype)
+            self.running_var = UninitializedBuffer(dtype=dtype)
+            self.num_batches_tracked = counter()
+
+    def reset_parameters(self) -> None:
+        """Begin anew, once there is something."""
+        if not self.has_uninitialized_params() and self.num_features:
+            super().reset_parameters()
+
+    def initialize_parameters(self, input: Any) -> None:
+        """Take the number of channels from an input."""
+        missing = self.has_uninitialized_params()
+        self.num_features = self.num_features or int(input.shape[self.channel_axis(len(input.shape))])
+        for member in (self.weight, self.bias, self.running_mean, self.running_var):
+            if isinstance(member, (UninitializedParameter, UninitializedBuffer)):
+                member.materialize((self.num_features,))
+        if missing:
+            NormBase.reset_parameters(self)
+
+
+class LazyBatchNorm1d(LazyNorm, BatchNorm1d):
+    """A `BatchNorm1d` whose ``num_features`` the first input tells."""
+
+    cls_to_become = BatchNorm1d
+
+
+class LazyBatchNorm2d(LazyNorm, BatchNorm2d):
+    """A `BatchNorm2d` whose ``num_features`` the first input tells."""
+
+    cls_to_become = BatchNorm2d
+
+
+class LazyBatchNorm3d(LazyNorm, BatchNorm3d):
+    """A `BatchNorm3d` whose ``num_features`` the first input tells."""
+
+    cls_to_become = BatchNorm3d
+
+
+class LazyInstanceNorm1d(LazyNorm, InstanceNorm1d):
+    """An `InstanceNorm1d` whose ``num_features`` the first input tells."""
+
+    cls_to_become = InstanceNorm1d
+
+
+class LazyInstanceNorm2d(LazyNorm, InstanceNorm2d):
+    """An `InstanceNorm2d` whose ``num_features`` the first input tells."""
+
+    cls_to_become = InstanceNorm2d
+
+
+class LazyInstanceNorm3d(LazyNorm, InstanceNorm3d):
+    """An `InstanceNorm3d` whose ``num_features`` the first input tells."""
+
+    cls_to_become = InstanceNorm3d
+
+
+__all__ = [
+    "LazyBatchNorm1d",
+    "LazyBatchNorm2d",
+    "LazyBatchNorm3d",
+    "LazyInstanceNorm1d",
+    "LazyInstanceNorm2d",
+    "LazyInstanceNorm3d",
+    "LazyLinear",
+    "LazyModuleMixin",
+]

@@ -125,9 +125,60 @@ class UninitializedParameter(Parameter):
         return made
 
 
+class UninitializedBuffer(Buffer):
+    """A buffer whose shape the first input will tell; see the Lazy modules.
+
+    Parameters
+    ----------
+    dtype : float32 (default) or float64.
+    """
+
+    def __new__(
+        cls, requires_grad: bool = False, device: Any = None, dtype: npt.DTypeLike | None = None, *,
+        persistent: bool = True,
+    ) -> UninitializedBuffer:  # fmt: skip
+        """Make the place for a buffer."""
+        made = super().__new__(cls, np.empty(0, np.float32 if dtype is None else dtype), persistent=persistent)
+        assert isinstance(made, UninitializedBuffer)
+        return made
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass  # as for Parameter
+
+    @property
+    def shape(self) -> NoReturn:
+        """There is none yet."""
+        raise RuntimeError("a buffer that is not initialised has no shape: run the module once, or materialize() it")
+
+    def materialize(self, shape: tuple[int, ...], transposed: bool = False) -> None:
+        """Become a Buffer of a shape, its values unset; `transposed` puts the first axis innermost in memory."""
+        memory = empty(shape[::-1] if transposed else shape, self.array.dtype)
+        self._set_array(memory.T if transposed else memory)
+        self.__class__ = Buffer  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return "<UninitializedBuffer>"
+
+    def __reduce__(self) -> Any:
+        return _rebuild_lazy_buffer, (type(self), self.array.dtype, self.persistent)
+
+    def __copy__(self) -> UninitializedBuffer:
+        return _rebuild_lazy_buffer(type(self), self.array.dtype, self.persistent)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> UninitializedBuffer:
+        made: UninitializedBuffer | None = memo.get(id(self))
+        if made is None:
+            made = memo[id(self)] = self.__copy__()
+        return made
+
+
+def _rebuild_lazy_buffer(cls: type[UninitializedBuffer], dtype: npt.DTypeLike, persistent: bool) -> UninitializedBuffer:
+    return cls(dtype=dtype, persistent=persistent)
+
+
 def is_lazy(member: Any) -> bool:
-    """Whether a parameter has no shape yet."""
-    return isinstance(member, UninitializedParameter)
+    """Whether a parameter or buffer has no shape yet."""
+    return isinstance(member, (UninitializedParameter, UninitializedBuffer))
 
 
 def unset(
@@ -149,4 +200,4 @@ def _memory(
     return memory.transpose(np.argsort(order)) if len(shape) else memory
 
 
-__all__ = ["Buffer", "Parameter", "UninitializedParameter", "is_lazy", "unset"]
+__all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "is_lazy", "unset"]

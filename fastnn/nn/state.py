@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn._runtime.tensor import TensorBase
 from fastnn.nn.hooks import HookHandle, add_hook
-from fastnn.nn.parameter import Parameter, UninitializedParameter
+from fastnn.nn.parameter import Parameter, UninitializedBuffer, UninitializedParameter
 from fastnn.tensor import Tensor, as_tensor
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ class ModuleState:
     def _loader(self, name: str, member: Tensor, key: str, value: Any, assign: bool) -> Callable[[], None]:
         """The write of one entry, checked."""
         array = _values(key, value)
-        if isinstance(member, UninitializedParameter):
+        if isinstance(member, (UninitializedParameter, UninitializedBuffer)):
             lazy = member
 
             def make() -> None:
