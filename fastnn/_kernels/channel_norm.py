@@ -96,14 +96,16 @@ def _sums_of_rows(
 
 
 def _over_channels(code: Code, lanes: Lanes, channels: Value, ways: int, body: Callable[..., None]) -> None:
-    """Emit ``body(channel, offsets, mask)`` for tiles of `ways` vectors of channels, then for single masked vectors."""
-    whole = channels.value if ways == 1 else code.builder.and_(channels.value, I64(-ways * lanes.count))
-    if ways > 1:
-        with loop(code.builder, I64(0), whole, ways * lanes.count) as index:
-            body(Value(code.builder, index), [way * lanes.count for way in range(ways)], None)
-    with loop(code.builder, whole if ways > 1 else I64(0), channels.value, lanes.count) as index:
-        body(Value(code.builder, index), [0], mask_of(code.builder, (channels - Value(code.builder, index)).value,
-                                                      lanes.count))  # fmt: skip
+    """Emit ``body(channel, offsets, mask)`` for tiles of `ways` vectors of channels, for vectors, for what is left."""
+    builder, start = code.builder, I64(0)
+    for count in (ways, 1):
+        whole = builder.and_(channels.value, I64(-count * lanes.count))
+        with loop(builder, start, whole, count * lanes.count) as index:
+            body(Value(builder, index), [way * lanes.count for way in range(count)], None)
+        start = whole
+    left = channels - Value(builder, start)
+    with code.when(left.compare(">", 0)):
+        body(Value(builder, start), [0], mask_of(builder, left.value, lanes.count))
 
 
 @kernel
@@ -513,33 +515,83 @@ FORMS = {
 }
 
 
+TILES = 1 << 14  # bytes of scratch for each array of numbers
+
+
+class Elements:
+    """What is done by `apply`, as its arguments describe it.
+
+    Result, arrays of elements, arrays of numbers; samples, lines a sample, elements a line, lines a chunk, lines at
+    once; then for each array of numbers the distance of samples (elements). A line is a place in space or a channel,
+    and lines lie side by side.
+    """
+
+    def __init__(self, code: Code, args: Words, dtype: str, form: Form) -> None:
+        self.code, self.form, self.dtype, self.size = code, form, dtype, ITEMSIZES[dtype]
+        first = 1 + form.streams
+        self.streams = [args[k] for k in range(first)]
+        numbers = range(first, first + form.numbers)
+        self.samples, self.lines, self.length, self.group, self.at_once = (args[numbers.stop + k] for k in range(5))
+        self.numbers = [(args[k], args[k + form.numbers + 5]) for k in numbers]
+
+    def sweep(self, start: Value, length: Value, rows: Sequence[Value], given: Sequence[Value]) -> None:
+        """Evaluate elements from number `start` on, with rows of numbers or a number for all of them."""
+        places = [array + start * self.size for array in self.streams] + list(rows)
+        entry = [p.value for p in places] + [self.code.number(1).value] * len(places)
+        dtypes = [self.dtype] * len(places)
+        sweep_loop(self.code.builder, self.form.function, dtypes, 1, entry, given, length.value)
+
+    def repeated(self, source: Value, target: Value) -> None:
+        """Copy a line's numbers as often as lines are taken at once."""
+        have, whole = self.code.local(self.length * self.size), self.length * self.at_once * self.size
+        self.code.copy(target, source, have.now)
+        with self.code.while_(lambda: have.now.compare("<", whole)):
+            more = smaller(have.now, whole - have.now)
+            self.code.copy(target + have.now, target, more)
+            have.now = have.now + more
+
+
 @kernel
 def apply(dtype: str, last: bool, form: str) -> Any:
-    """A form of all elements.
+    """A form of all elements; args: see `Elements`.
 
-    args: result, arrays of elements, arrays of numbers; samples, lines a sample, elements a line, lines a chunk; for
-    each array the distance of samples; for each array but those of numbers the distance of lines (elements). A line is
-    a place in space (`last`) or a channel.
+    Where channels lie side by side (`last`), some lines are taken at once, with their numbers repeated in scratch:
+    lines of a few channels would leave most of a vector empty.
     """
-    what, size = FORMS[form], ITEMSIZES[dtype]
 
     def emit(code: Code, args: Words, first: Value, last_chunk: Value, scratch: Value) -> None:
+        own = Elements(code, args, dtype, FORMS[form])
         lanes = Lanes(code.builder, dtype)
-        arrays = 1 + what.streams + what.numbers
-        samples, lines, length, group = (args[arrays + k] for k in range(4))
-        steps, line_steps = arrays + 4, 2 * arrays + 4
-        one = code.number(1).value
-        with code.range(first * group, smaller(last_chunk * group, samples * lines)) as item:
-            sample, line = item // lines, item % lines
-            places = [args[k] + sample * args[steps + k] * size for k in range(arrays)]
-            streams = [places[k] + line * args[line_steps + k] * size for k in range(1 + what.streams)]
-            numbers = places[1 + what.streams :]
-            given = []
-            if last:
-                streams += numbers
-            else:
-                given = [Value(code.builder, code.builder.load(lanes.pointer(p.value, line.value))) for p in numbers]
-            entry = [p.value for p in streams] + [one] * len(streams)
-            sweep_loop(code.builder, what.function, [dtype] * len(streams), 1, entry, given, length.value)
+        start = code.local(first * own.group)
+        stop = smaller(last_chunk * own.group, own.samples * own.lines)
+
+        def of(array: Value, step: Value, sample: Value) -> Value:
+            return array + sample * step * own.size
+
+        def lines_of_channels() -> None:
+            sample = start.now // own.lines
+            end = smaller(stop, (sample + 1) * own.lines)
+            rows = []
+            for k, (array, step) in enumerate(own.numbers):
+                row = code.local(of(array, step, sample))
+                with code.when(own.at_once.compare(">", 1)):
+                    own.repeated(row.now, scratch + k * TILES)
+                    row.now = scratch + k * TILES
+                rows.append(row.now)
+            with code.while_(lambda: start.now.compare("<", end)):
+                count = smaller(end - start.now, own.at_once)
+                own.sweep(start.now * own.length, count * own.length, rows, [])
+                start.now = start.now + count
+
+        def line_of_space() -> None:
+            sample, line = start.now // own.lines, start.now % own.lines
+            places = [lanes.pointer(of(array, step, sample).value, line.value) for array, step in own.numbers]
+            own.sweep(
+                start.now * own.length, own.length, [], [Value(code.builder, code.builder.load(p)) for p in places]
+            )
+            start.now = start.now + 1
+
+        with code.while_(lambda: start.now.compare("<", stop)):
+            (lines_of_channels if last else line_of_space)()
 
     return traced(emit)

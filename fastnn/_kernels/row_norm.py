@@ -126,21 +126,22 @@ def backward(dtype: str, centered: bool, weighted: bool, summed: bool) -> Any:
             along = _sum(rows, width, scratch, product) * rstd / count
             level = _sum(rows, width, scratch, gradient) / count if centered else rows.number(0.0)
 
-            def results(dy: Value, x: Value, *more: Value) -> tuple[Value, ...]:
-                operands, (mean, rstd, along, level) = list(more[:-4]), more[-4:]
-                z = (x - mean if centered else x) * rstd
-                g = dy * operands.pop(0) if weighted else dy
-                g = (g - level if centered else g) - z * along
-                if not summed:
-                    return (g * rstd,)
-                return g * rstd, fma(dy, z, operands[0]), operands[1] + dy
+            def result(dy: Value, x: Value, *more: Value) -> Value:
+                weight, (mean, rstd, along, level) = more[:-4], more[-4:]
+                g = dy * weight[0] if weighted else dy
+                g = g - level if centered else g
+                return (g - (x - mean if centered else x) * rstd * along) * rstd
 
-            places = [dx, *sums, dy, x, *([args[6]] if weighted else []), *sums]
-            entry = [p.value for p in places] + [one] * len(places)
-            sweep_loop(
-                code.builder, results, [dtype] * len(places), 1 + len(sums), entry, [mean, rstd, along, level],
-                width.value,
-            )  # fmt: skip
+            def results(
+                dy: Value, x: Value, products: Value, total: Value, mean: Value, rstd: Value
+            ) -> tuple[Value, ...]:
+                return fma(dy, (x - mean if centered else x) * rstd, products), total + dy
+
+            rows.write(result, dx, [dy, x, *([args[6]] if weighted else [])], [mean, rstd, along, level], width)
+            if sums:
+                places = [*sums, dy, x, *sums]
+                entry = [p.value for p in places] + [one] * len(places)
+                sweep_loop(code.builder, results, [dtype] * 6, 2, entry, [mean, rstd], width.value)
 
         with code.range(first, last) as chunk:
             sums = []

@@ -72,14 +72,11 @@ def _image(low: Lowering, x: Array, last: bool, pooled: bool) -> Image:
     """The image of an array; a copy where it lies neither way. `pooled` makes one sample of all where that goes."""
     n, c, s = x.shape[0], x.shape[1], math.prod(x.shape[2:])
     order = _order(x.ndim, last)
-    rows_apart = last and x.ndim == 2 and (x.strides[1] == 1 or c == 1)
-    if not rows_apart and not x.permuted(order).contiguous:
+    if not x.permuted(order).contiguous:
         low.note("copied first: neither channels nor space lie side by side")
         dense = low.temporary([x.shape[a] for a in order], x.dtype)
         x = elementwise(low, "copy", dense.permuted(np.argsort(order).tolist()), x)
     steps = (c * s, c, 1) if last else (c * s, 1, s)
-    if rows_apart:
-        steps = (x.strides[0], x.strides[0], 1)
     if last and pooled:
         return Image(x, last, 1, n * s, c, (0, *steps[1:]))
     return Image(x, last, n, s, c, steps)
@@ -147,18 +144,14 @@ def _apply(
     low: Lowering, form: str, model: Image, out: Array, streams: list[Image], numbers: list[tuple[Array, bool]]
 ) -> Array:
     """Append a form of all elements; `numbers` come with whether samples have their own."""
-    axis = 1 if model.last else 2  # of steps: along lines
     lines, length = (model.space, model.channels) if model.last else (model.channels, model.space)
-    group, chunks, work = groups(model.samples * lines, length * 0.12 * (1 + len(streams)) * out.itemsize / 4 + 8)
-    of_out = (0 if model.samples == 1 else lines * length, length, length)
-    moved = [of_out, *(image.steps for image in streams)]
+    group, chunks, work = groups(model.samples * lines, length * 0.12 * (1 + len(streams)) * out.itemsize / 4 + 1)
+    at_once = _at_once(length) if model.last else 1
     low.phase(
         "channel_norm.apply",
         [
             writes(out), *(reads(image.array) for image in streams), *(reads(array) for array, _ in numbers),
-            model.samples, lines, length, group,
-            *(steps[0] for steps in moved), *(model.channels if own else 0 for _, own in numbers),
-            *(steps[axis] for steps in moved),
+            model.samples, lines, length, group, at_once, *(model.channels if own else 0 for _, own in numbers),
         ],
         chunks=chunks if out.size else 0,
         work=work,
@@ -169,6 +162,14 @@ def _apply(
         form=form,
     )  # fmt: skip
     return out
+
+
+def _at_once(channels: int) -> int:
+    """Lines of channels that are taken at once: about 512 elements, whole pairs of vectors where that is possible."""
+    even = 32 // math.gcd(channels, 32)
+    lines = -(-512 // channels)
+    whole = -(-lines // even) * even
+    return whole if whole * channels <= 2048 else lines
 
 
 def _channels(name: str, shapes: dict[str, Shape | None]) -> tuple[Shape, int]:
