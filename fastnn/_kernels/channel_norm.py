@@ -5,7 +5,8 @@ A. An image is (samples N, space S, channels C). Either the channels lie side by
 B. Moments. Space is cut into blocks. Within a block, which stays in the cache, a channel's mean is taken first and the
    squares of the distances from it afterwards; blocks are then combined, in their order and in float64, as Chan, Golub
    and LeVeque do ("Updating formulae and a pairwise algorithm for computing sample variances", 1979):
-   ``mean = sum(n_b m_b) / n``, ``M2 = sum(M2_b + n_b (m_b - mean)**2)``. Memory is read once.
+   ``mean = sum(n_b m_b) / n``, ``M2 = sum(M2_b + n_b (m_b - mean)**2)``. The second pass also sums the distances
+   themselves, which says by how much a block's mean is wrong: m_b is corrected by it. Memory is read once.
 C. Order. Where channels lie side by side, a block's rows are added in runs of 16, the runs one after the other; where
    space does, in 64 lanes (32 of float64). Blocks follow from S and C alone.
 D. What is done with the elements takes a center, a factor, and so on of each channel (of each sample's channel, where
@@ -110,9 +111,9 @@ def _over_channels(code: Code, lanes: Lanes, channels: Value, ways: int, body: C
 
 @kernel
 def moments(dtype: str, last: bool) -> Any:
-    """Means, and sums of the squares of the distances from them, of each channel over each block.
+    """Means, and sums of the distances from them and of their squares, of each channel over each block.
 
-    args: means, squares, x, 0, 0; see `Blocks`. An item is a block (`last`) or a sample's channel.
+    args: means, squares, x, distances, 0; see `Blocks`. An item is a block (`last`) or a sample's channel.
     """
 
     def emit(code: Code, args: Words, first: Value, last_chunk: Value, scratch: Value) -> None:
@@ -134,15 +135,17 @@ def moments(dtype: str, last: bool) -> Any:
                 kinds = [lanes.kind] * len(offsets)
                 means = [total / number.splat(lanes.count) for total in _sums_of_rows(code, kinds, rows, at)]
 
-                def squares(row: Value) -> list[Value]:
-                    return [(x - m) * (x - m) for x, m in zip(at(row), means, strict=True)]
+                def distances(row: Value) -> list[Value]:
+                    found = [x - m for x, m in zip(at(row), means, strict=True)]
+                    return found + [d * d for d in found]
 
-                for array, found in ((0, means), (1, _sums_of_rows(code, kinds, rows, squares))):
+                sums = _sums_of_rows(code, kinds * 2, rows, distances)
+                for array, found in ((0, means), (3, sums[: len(offsets)]), (1, sums[len(offsets) :])):
                     place = own.result(array, sample, block, channel)
                     for k, value in zip(offsets, found, strict=True):
                         lanes.store(value, lanes.pointer(place.value, I64(k)), mask)
 
-            _over_channels(code, lanes, own.channels, 4, tile)
+            _over_channels(code, lanes, own.channels, 2, tile)
 
         def line(item: Value) -> None:
             sample, channel = item // own.channels, item % own.channels
@@ -150,8 +153,13 @@ def moments(dtype: str, last: bool) -> Any:
                 rows = own.count(block)
                 x = own.place(0, sample, block * own.rows, channel)
                 mean = total_of(lanes, x, rows) / converted(rows, dtype)
+
+                def distance(lanes: Lanes, index: Any, mask: Any | None) -> Value:
+                    return within(mask, load(lanes, x, index, mask) - mean.splat(lanes.count))
+
+                rest = fold(lanes, rows.value, 0.0, added, distance)
                 squares = total_of(lanes, x, rows, FOLDS["deviations"], mean)
-                for array, value in ((0, mean), (1, squares)):
+                for array, value in ((0, mean), (3, rest), (1, squares)):
                     code.builder.store(value.value, lanes.pointer(own.result(array, sample, block, channel).value))
 
         items = own.samples * (own.blocks if last else own.channels)
@@ -267,16 +275,16 @@ def _optional(code: Code, given: Value, read: Callable[[], Value], otherwise: fl
 def pooled(dtype: str) -> Any:
     """Moments of each channel over all blocks of all samples.
 
-    args: means, variances (of n - 1), rstd, scales (rstd times weight), blocks' means, their squares, weight (or 0),
-    address of eps, channels, channels a chunk, samples, space, rows a block, blocks a sample.
+    args: means, variances (of n - 1), rstd, scales (rstd times weight), blocks' means, distances, squares, weight (or
+    0), address of eps, channels, channels a chunk, samples, space, rows a block, blocks a sample.
     """
 
     def emit(code: Code, args: Words, first: Value, last: Value, scratch: Value) -> None:
-        channels, space, rows, blocks = args[8], args[11], args[12], args[13]
+        channels, space, rows, blocks = args[9], args[12], args[13], args[14]
         size = ITEMSIZES[dtype]
-        eps = float64_at(code, args[7], "float64").splat(WIDE)
-        every = args[10] * blocks
-        number = converted(args[10] * space, "float64")
+        eps = float64_at(code, args[8], "float64").splat(WIDE)
+        every = args[11] * blocks
+        number = converted(args[11] * space, "float64")
 
         def count(block: Value) -> Value:
             return converted(smaller(space - block % blocks * rows, rows), "float64").splat(WIDE)
@@ -285,20 +293,22 @@ def pooled(dtype: str) -> Any:
             def of(block: Value, array: int) -> Value:
                 return read(args[array] + block * channels * size)
 
-            mean = _sum_of_blocks(code, every, lambda b: count(b) * of(b, 4)) / number.splat(WIDE)
+            mean = _sum_of_blocks(code, every, lambda b: fma(count(b), of(b, 4), of(b, 5))) / number.splat(WIDE)
 
             def square(block: Value) -> Value:
+                rest = of(block, 5)
                 d = of(block, 4) - mean
-                return fma(count(block), d * d, of(block, 5))
+                # with m the rounded mean of n elements: sum (x - mean)**2 = sum (x - m)**2 + 2 d sum (x - m) + n d**2
+                return fma(fma(count(block), d, rest * 2.0), d, of(block, 6))
 
             squares = _sum_of_blocks(code, every, square)
             rstd = 1.0 / sqrt(squares / number.splat(WIDE) + eps)
             write(args[0], mean)
             write(args[1], squares / (number - 1.0).splat(WIDE))
             write(args[2], rstd)
-            write(args[3], rstd * _optional(code, args[6], lambda: read(args[6]), 1.0))
+            write(args[3], rstd * _optional(code, args[7], lambda: read(args[7]), 1.0))
 
-        _wide(code, dtype, *_channels_of(args, 8, first, last), body)
+        _wide(code, dtype, *_channels_of(args, 9, first, last), body)
 
     return traced(emit)
 
@@ -428,7 +438,8 @@ def _groups(code: Code, args: Words, dtype: str, first: Value, last: Value, body
 def grouped(dtype: str) -> Any:
     """Moments of each sample's groups of channels, for each channel of a group.
 
-    args: means, rstd, scales (rstd times weight), blocks' means, their squares, weight (or 0), address of eps, 0,
+    args: means, rstd, scales (rstd times weight), blocks' means, their squares, weight (or 0), address of eps,
+    blocks' distances,
     samples, groups, channels a group, groups a chunk, space, rows a block, blocks a sample.
     """
 
@@ -445,11 +456,13 @@ def grouped(dtype: str) -> Any:
             def of(array: int, block: Value, channel: Value) -> Value:
                 return group.read(array, group.sample * blocks + block, channel)
 
-            mean = group.sum(blocks, lambda b, c: count(b) * of(3, b, c)) / number
+            mean = group.sum(blocks, lambda b, c: fma(count(b), of(3, b, c), of(7, b, c))) / number
 
             def square(block: Value, channel: Value) -> Value:
                 d = of(3, block, channel) - mean
-                return fma(count(block), d * d, of(4, block, channel))
+                return fma(
+                    fma(count(block), d, of(7, block, channel) * 2.0), d, of(4, block, channel)
+                )  # as in `pooled`
 
             rstd = 1.0 / sqrt(group.sum(blocks, square) / number + eps)
             with code.range(group.channel, group.channel + group.width) as channel:

@@ -149,10 +149,15 @@ def batch_norm(
 
     Raises
     ------
-    ShapeError : shapes do not go together. ValueError : `training` with one value per channel.
+    ShapeError : shapes do not go together. ValueError : `training` with one value per channel; `eps` is not positive.
     ArgumentError : running moments are missing where they have to serve.
     """
-    x = _image("batch_norm", input)
+    if eps <= 0:
+        raise ValueError(f"batch_norm: eps must be positive, got {eps}")
+    x = floats_of("batch_norm", input)
+    if x.shape == (0,):
+        return x.clone()  # an empty batch, as in torch
+    x = _image("batch_norm", x)
     mean, variance = (None if r is None else as_tensor(r) for r in (running_mean, running_var))
     _check_running("batch_norm", x, running_mean=mean, running_var=variance)
     if not training:
