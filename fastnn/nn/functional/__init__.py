@@ -63,6 +63,14 @@ from fastnn.nn.functional.dropout import (
     feature_alpha_dropout,
 )
 from fastnn.nn.functional.linear import bilinear, linear
+from fastnn.nn.functional.normalization import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    local_response_norm,
+    rms_norm,
+)
 from fastnn.nn.functional.pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -82,13 +90,6 @@ from fastnn.nn.functional.pooling import (
     max_unpool1d,
     max_unpool2d,
     max_unpool3d,
-from fastnn.nn.functional.normalization import (
-    batch_norm,
-    group_norm,
-    instance_norm,
-    layer_norm,
-    local_response_norm,
-    rms_norm,
 )
 from fastnn.nn.functional.ranking import (
     cosine_embedding_loss,
