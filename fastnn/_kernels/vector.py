@@ -352,7 +352,7 @@ def _by_register(name: str, values: Sequence[Value], extra: Callable[[Sequence[A
 
 
 def quotient(x: Value, y: Value) -> Value:
-    """``x / y`` within 0.51 ULP for finite numbers with y from 1 to 2**126.
+    """``x / y`` within 0.51 ULP for finite numbers and quotients with y from 1/2 to 2**126.
 
     With AVX-512 a reciprocal of 14 bits is refined by FMAs, since a division of 64 bytes blocks its port for 16 cycles.
     """

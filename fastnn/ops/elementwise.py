@@ -20,11 +20,11 @@ COST = {
     "sigmoid": 0.75,
     "erf": 0.65,
     "erf_backward": 0.3,
-    "gelu": 0.55,
+    "gelu": 0.75,
     "gelu_backward": 0.65,
-    "gelu_tanh": 0.5,
+    "gelu_tanh": 0.65,
     "gelu_tanh_backward": 0.75,
-    "silu": 0.4,
+    "silu": 0.5,
     "silu_backward": 0.5,
     **dict.fromkeys(("exp2", "sin", "cos", "sinc", "sin_backward", "cos_backward", "hypot", "remainder"), 0.5),
     **dict.fromkeys(("logaddexp_backward", "logaddexp2_backward", "exp2_backward", "fmod"), 0.4),
@@ -36,10 +36,10 @@ COST = {
     **dict.fromkeys(("power", "power_backward_x", "power_backward_y"), 3.0),
     **dict.fromkeys(("elu", "selu", "celu", "elu_backward", "selu_backward", "celu_backward"), 0.45),
     **dict.fromkeys(("softplus", "logsigmoid", "softplus_backward", "logsigmoid_backward"), 0.8),
-    **dict.fromkeys(("mish", "mish_backward", "tanhshrink", "tanhshrink_backward", "glu", "glu_backward"), 0.75),
+    **dict.fromkeys(("mish_backward", "tanhshrink", "tanhshrink_backward", "glu", "glu_backward"), 0.75),
     **dict.fromkeys(("glu_gate_backward", "soft_margin", "bce_logits", "bce_logits_input", "gaussian"), 0.8),
     **dict.fromkeys(("softsign", "softsign_backward", "kl_div", "kl_div_target", "poisson_log", "bce_input"), 0.6),
-    **dict.fromkeys(("bce", "bce_target"), 1.3),
+    **dict.fromkeys(("mish", "bce", "bce_target"), 1.3),
 }
 PLAIN_COST = 0.18
 CHUNK_NS = 10_000

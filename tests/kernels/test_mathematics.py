@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from fastnn.ops.elementwise import apply
-from fastnn.testing.accuracy import STATED, STATED_BINARY, errors, samples, truth, wider
+from fastnn.testing.accuracy import (
+    STATED,
+    STATED_BINARY,
+    STATED_SLOPES,
+    errors,
+    evaluate,
+    samples,
+    slope_errors,
+    truth,
+    wider,
+)
 from fastnn.testing.phases import lowering, run
 
 DTYPES = (np.float32, np.float64)
@@ -49,14 +59,31 @@ def assert_below(found, bound, *arguments):
 @pytest.mark.parametrize("function", STATED)
 def test_error(function, dtype):
     if dtype == np.float64 and STATED[function].reference is None:
-        pytest.skip("the kernel for float64 is the reference of that for float32; see test_functions and below")
+        pytest.skip("the kernel for float64 is the reference of that for float32; see below")
     x = samples(dtype, 60_000)
-    y = compute(function, x)
+    y = evaluate(function, x)
     exact = truth(function, x)
     stated = STATED[function]
     assert_below(errors(y, exact), stated.float32 if dtype == np.float32 else stated.float64, x)
     zero = exact == 0
     np.testing.assert_array_equal(np.signbit(y[zero]), np.signbit(exact[zero]))
+
+
+@pytest.mark.parametrize("dtype", WIDE)
+@pytest.mark.parametrize("function", STATED_SLOPES)
+def test_error_of_derivatives(function, dtype):
+    x = samples(dtype, 60_000)
+    assert_below(slope_errors(function, x), STATED_SLOPES[function].bound, x)
+
+
+@pytest.mark.parametrize("function", STATED)
+def test_our_float64_serves_as_the_truth_for_float32(function):
+    x = samples(np.float32, 2000)
+    own, other = truth(function, x, own=True), truth(function, x)
+    sure = np.isfinite(other) & (np.abs(other) > 1e-300)
+    # A thousandth of a unit of float32.
+    np.testing.assert_allclose(own[sure], other[sure], rtol=5e-11)
+    np.testing.assert_array_equal(own[~np.isfinite(other)], other[~np.isfinite(other)])
 
 
 @pytest.mark.parametrize("dtype", WIDE)
@@ -155,7 +182,8 @@ def test_bits_do_not_depend_on_the_place_or_on_neighbours(function, dtype):
     # Neighbours for whom a whole vector takes the long way.
     x[[3, 40, 41, 99]] = [1e30, 3e7, -1e12, 1e20]
     operands = [x] if function in STATED else [x, rng.uniform(0.1, 4, 100).astype(dtype)]
-    whole = compute(function, *operands)
+    found = evaluate if function in STATED else compute
+    whole = found(function, *operands)
     for start, stop in ((0, 1), (1, 8), (4, 20), (5, 22), (16, 33), (67, 100)):
         part = [a[start:stop].copy() for a in operands]
-        np.testing.assert_array_equal(compute(function, *part), whole[start:stop])
+        np.testing.assert_array_equal(found(function, *part), whole[start:stop])

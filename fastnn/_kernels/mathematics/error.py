@@ -276,19 +276,36 @@ _ERFC_RANGE = {"float32": 10.2, "float64": 27.4}
 _PIECE = 16
 
 
+def lifted_power(x: Value, factor: float) -> tuple[Value, Value]:
+    """The integer nearest to ``x * factor`` and ``2**LIFT`` times that power of two.
+
+    As `exponential.nearest`, but the integer in the low bits is the result's biased exponent.
+    """
+    mantissa = MANTISSA[x.dtype]
+    magic = 1.5 * 2.0**mantissa + (BIAS[x.dtype] + LIFT[x.dtype])
+    shifted = fma(x, factor, magic)
+    return shifted - magic, (shifted.bits() << mantissa).bits()
+
+
 def lifted_exp(p: Value, q: Value | float) -> Value:
-    """``2**LIFT * exp(p * q)`` for a product that is not positive, whose own rounding costs nothing.
+    """``2**LIFT * exp(p * q)`` for a product up to 40, whose own rounding costs nothing.
 
     The power of two keeps the result among the normal numbers: who multiplies by its inverse last rounds only once.
     """
-    mantissa, lift = MANTISSA[p.dtype], LIFT[p.dtype]
     ln2, rest = LN2[p.dtype]
-    # As in `exp`, but the integer in the low bits is the result's biased exponent.
-    magic = 1.5 * 2.0**mantissa + (BIAS[p.dtype] + lift)
-    shifted = fma(p * q, LOG2_E, magic)
-    n = shifted - magic
+    n, power = lifted_power(p * q, LOG2_E)
     r = fma(n, -rest, fma(p, q, n * -ln2))
-    return polynomial(r, (1.0, 1.0, *EXP[p.dtype])) * (shifted.bits() << mantissa).bits()
+    return polynomial(r, (1.0, 1.0, *EXP[p.dtype])) * power
+
+
+def lifted_excess(p: Value, q: Value | None = None) -> tuple[Value, Value, Value]:
+    """As `lifted_exp`, in three parts: the result is ``e * (1 + whole + rest)``, e a power of two. No q means 1."""
+    ln2, low = LN2[p.dtype]
+    product = p if q is None else p * q
+    n, e = lifted_power(product, LOG2_E)
+    small = n * -low if q is None else fma(n, -low, fma(p, q, -product))
+    whole = fma(n, -ln2, product)
+    return whole, excess(whole, small), e
 
 
 def bounded(x: Value, most: dict[str, float]) -> Value:

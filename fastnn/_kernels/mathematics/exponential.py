@@ -26,11 +26,11 @@ _LN2_PAIR = {
 # Beyond these the result is 0 (or -1) or inf whatever the rounding.
 EXP_RANGE = {"float32": (-105.0, 89.0), "float64": (-746.0, 710.0)}
 _EXP2_RANGE = {"float32": (-151.0, 128.5), "float64": (-1076.0, 1024.5)}
-_EXPM1_RANGE = {"float32": (-18.0, 89.0), "float64": (-38.0, 710.0)}
+EXPM1_RANGE = {"float32": (-18.0, 89.0), "float64": (-38.0, 710.0)}
 _COSH_RANGE = {"float32": 90.0, "float64": 711.0}
 # (exp(r) - 1 - r) / r**2 for |r| <= ln(2) / 2
 EXP = {
-    "float32": (5.000000000e-01, 1.666657478e-01, 4.166655242e-02, 8.363472298e-03, 1.392655075e-03),
+    "float32": (4.999998808e-01, 1.666651666e-01, 4.166964069e-02, 8.369131014e-03, 1.374655054e-03),
     "float64": (
         0.5000000000000001,
         0.16666666666666669,
@@ -146,7 +146,7 @@ def exp2(x: Value) -> Value:
 
 def expm1(x: Value) -> Value:
     """``exp(x) - 1`` without cancellation: ``2**n * ((1 - 2**-n) + (exp(r) - 1))``."""
-    n, bits, whole, small = reduced(bounded(x, *_EXPM1_RANGE[x.dtype]))
+    n, bits, whole, small = reduced(bounded(x, *EXPM1_RANGE[x.dtype]))
     # Where 2**-n has no place beside 1, it does not count.
     within = bits.compare("<", 64)
     one_less = 1.0 - power_of_two(-select(within, bits, bits.number(64)), x.dtype)
@@ -185,16 +185,20 @@ def cosh(x: Value) -> Value:
     return scaled((high + other) + low, r.n - 1.0, r.bits - 1, MANTISSA[x.dtype], BIAS[x.dtype])
 
 
+def tanh_rest(magnitude: Value) -> Value:
+    """What ``tanh(a)`` is below 1, for ``a >= 0``: ``2 / (exp(2 a) + 1)``."""
+    # From 20 on (float32: from 10) the result is 1.
+    most = 10.0 if magnitude.dtype == "float32" else 20.0
+    a = select(magnitude.compare(">", most), most, magnitude)
+    return quotient(a.number(2.0), exp(a + a) + 1.0)
+
+
 def tanh(x: Value) -> Value:
     """An odd polynomial up to 0.625, ``1 - 2 / (exp(2|x|) + 1)`` above."""
     z = x * x
     near = fma(x * z, polynomial(z, TANH[x.dtype]), x)
     magnitude = absolute(x)
-    # From 20 on (float32: from 10) the result is 1.
-    most = 10.0 if x.dtype == "float32" else 20.0
-    a = select(magnitude.compare(">", most), most, magnitude)
-    far = 1.0 - quotient(x.number(2.0), exp(a + a) + 1.0)
-    return with_sign_of(select(magnitude.compare("<", 0.625), near, far), x)
+    return with_sign_of(select(magnitude.compare("<", 0.625), near, 1.0 - tanh_rest(magnitude)), x)
 
 
 def sigmoid(x: Value) -> Value:
