@@ -19,9 +19,11 @@ from fastnn.training.checkpoint import Checkpoint, find, restore
 from fastnn.training.history import Epoch, History
 from fastnn.training.metrics import Metrics
 from fastnn.training.progress import display
-from fastnn.training.run import Callback, Run, interruptible
+from fastnn.training.run import Callback, Interrupts, Run, interruptible
 
 EVALUATION_BATCH = 1024
+_END = object()
+PATIENCE = 0.05  # seconds that Ctrl-C may wait for an update to end
 
 
 def fit(
@@ -73,8 +75,9 @@ def fit(
 
     Returns
     -------
-    The history. Where training is interrupted (Ctrl-C), the model holds the parameters of the last whole update and
-    KeyboardInterrupt passes on.
+    The history. Where training is interrupted (Ctrl-C), the model holds the parameters and buffers of the last whole
+    update and KeyboardInterrupt passes on. A long update is broken off, unless the optimizer is one with a step of its
+    own.
 
     Raises
     ------
@@ -146,10 +149,13 @@ def train(run: Run) -> History:
     """Train from where a run stands to its last epoch."""
     was_training = getattr(run.model, "training", None)
     try:
-        with interruptible() as check:
+        with interruptible() as interrupts:
             run.tell("on_start")
             while run.epoch <= run.epochs and run.stopped is None:
-                _epoch(run, check)
+                try:
+                    _epoch(run, interrupts)
+                finally:
+                    interrupts.undo()
     except KeyboardInterrupt:
         run.stop("interrupted")
         raise
@@ -161,7 +167,7 @@ def train(run: Run) -> History:
     return run.history
 
 
-def _epoch(run: Run, check: Callable[[], None]) -> None:
+def _epoch(run: Run, interrupts: Interrupts) -> None:
     """The rest of an epoch: its batches, the validation, the entry in the history."""
     if run.batch == 0:
         run.metrics.reset()
@@ -173,9 +179,19 @@ def _epoch(run: Run, check: Callable[[], None]) -> None:
     assert update is not None
     before, start = run.seconds, time.perf_counter()
     lr = run.lr
-    for batch in _remaining(run):
+    batches = _remaining(run)
+    took = math.inf  # a quick update is waited for, which saves what `open` costs
+    while True:
+        begun = time.perf_counter()
+        if took > PATIENCE:
+            interrupts.open(run)
+        batch = next(batches, _END)
+        if batch is _END:
+            break
         inputs, target = split_batch(batch)
         found = update(*inputs, target)
+        interrupts.close()
+        took = time.perf_counter() - begun
         run.loss = float((found[0] if measured.all else found).item())
         count = len(target)
         run.loss_sum += run.loss * count
@@ -188,12 +204,14 @@ def _epoch(run: Run, check: Callable[[], None]) -> None:
         lr = run.lr
         for callback in watching:
             callback.on_batch(run)
-        check()
+        interrupts()
         if run.stopped is not None:
             break
     values = {"loss": run.loss_sum / run.samples if run.samples else math.nan, **measured.values()}
     if run.validation is not None:
+        interrupts.open(run)
         values |= evaluated(run.model, run.validation, run.loss_fn, run.held_out_metrics, "val_")
+    interrupts.close()
     epoch = Epoch(run.epoch, lr, values, run.seconds, run.samples)
     run.history.epochs.append(epoch)
     # what a callback saves from here on is the start of the next epoch
@@ -201,7 +219,7 @@ def _epoch(run: Run, check: Callable[[], None]) -> None:
     run.epoch, run.batch, run.samples, run.loss_sum, run.seconds = number + 1, 0, 0, 0.0, 0.0
     for callback in run.callbacks:
         callback.on_epoch(run, epoch)
-    check()
+    interrupts()
 
 
 def _remaining(run: Run) -> Iterator[Any]:

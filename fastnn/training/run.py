@@ -9,6 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from fastnn._runtime.capture import updates_begun
+from fastnn.autograd import no_grad
+from fastnn.optim.optimizer import Optimizer
+from fastnn.random import default_generator
 from fastnn.training.history import Epoch, History
 from fastnn.training.metrics import Metrics
 
@@ -119,35 +123,79 @@ def describe(callbacks: Sequence[Callback]) -> list[str]:
     return names
 
 
-@contextmanager
-def interruptible() -> Iterator[Callable[[], None]]:
-    """Hold Ctrl-C back while an update runs; the function that is given raises it where the model is whole.
+class Interrupts:
+    """Ctrl-C in a training run: held back while the model is not whole, or answered at once.
 
-    A second one is not held back. Off the main thread, where signals do not arrive, nothing is changed.
+    Call it where the model is whole: it raises what was held back. Between `open` and `close` an interrupt need not
+    wait until an optimizer begins to write; `undo` then takes back what an update that was broken off has left.
     """
-    caught: list[int] = []
 
-    def check() -> None:
-        if caught:
-            caught.clear()
+    def __init__(self) -> None:
+        self.caught = False
+        self.since: int | None = None
+        self.kept: list[tuple[Any, Any]] = []
+        self.draws: tuple[int, int] = 0, 0
+
+    def __call__(self) -> None:
+        """Raise what was held back."""
+        if self.caught:
+            self.caught = False
             raise KeyboardInterrupt
 
+    def open(self, run: Run) -> None:
+        """From now on the update of a run may be broken off, if what its optimizer writes is known to be counted."""
+        optimizer = run.optimizer
+        if type(optimizer).step is not Optimizer.step:
+            return
+        buffers = getattr(run.model, "buffers", tuple)
+        self.kept = [(buffer, buffer.array.copy()) for buffer in buffers()]
+        self.draws = default_generator._state()
+        self.since = updates_begun()
+        self()
+
+    def close(self) -> None:
+        """From now on interrupts are held back."""
+        self.since = None
+
+    @property
+    def harmless(self) -> bool:
+        """Whether the parameters are those of the last whole update, and an interrupt need not wait."""
+        return self.since is not None and self.since == updates_begun()
+
+    def undo(self) -> None:
+        """Give buffers and the default generator the state that they had at `open`, if the update was broken off."""
+        if self.harmless:
+            with no_grad():
+                for buffer, values in self.kept:
+                    buffer.array[...] = values
+                    buffer._touch()
+            default_generator._set(*self.draws)
+        self.close()
+
+    def note(self, number: int, frame: Any) -> None:
+        """The handler of the signal; a second one is not held back."""
+        if self.caught or self.harmless:
+            signal.default_int_handler(number, frame)
+        self.caught = True
+
+
+@contextmanager
+def interruptible() -> Iterator[Interrupts]:
+    """Hold Ctrl-C back while an update runs, as `Interrupts` says.
+
+    Off the main thread, where signals do not arrive, nothing is changed.
+    """
+    interrupts = Interrupts()
     if threading.current_thread() is not threading.main_thread():
-        yield check
+        yield interrupts
         return
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.default_int_handler:  # the program has a way of its own
-        yield check
+        yield interrupts
         return
-
-    def note(number: int, frame: Any) -> None:
-        if caught:
-            signal.default_int_handler(number, frame)
-        caught.append(number)
-
-    signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, interrupts.note)
     try:
-        yield check
+        yield interrupts
     finally:
         signal.signal(signal.SIGINT, before)
-    check()
+    interrupts()
