@@ -56,7 +56,7 @@ bench: install  ## pytest-benchmark: every op and the demo's step against the Nu
 ulp: install  ## error of functions of elements over all float32 numbers; writes docs/accuracy.md
 	$(RUN) $(PY) $(ROOT)/tools/ulp.py --write $(ROOT)/docs/accuracy.md $(ARGS)
 
-soak: install  ## 1,000 kills while saving, disks that take nothing, 600 s of steady work (ARGS="kills --kills 50")
+soak: install  ## kills while saving, disks that take nothing, steady work, 100,000 replays (ARGS="kills --kills 50")
 	$(RUN) $(PY) $(ROOT)/tools/soak.py $(ARGS)
 
 wheel: .venv/.ready  ## build an sdist and from it a wheel into dist/; try both in bare environments

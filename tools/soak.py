@@ -1,6 +1,6 @@
 """Hard times for a training run: kills while it saves, disks that take nothing, hours at work.
 
-    soak.py [kills] [disk] [steady] [--kills N] [--seconds S] [--seed N]
+    soak.py [kills] [disk] [steady] [replays] [--kills N] [--seconds S] [--replays N] [--seed N]
 
 kills   A process that saves is killed (SIGKILL) at drawn moments of its saves, `fastnn.save` and a run's checkpoints N
         times each. After each kill the file is the whole old one or the whole new one, to the bit, and what the killed
@@ -11,8 +11,10 @@ disk    A full disk, a read-only one and a limit on the size of files, under bot
 steady  Training with loader threads, checkpoints and predictions for S seconds. After the first three rounds, the
         number of threads and of open files must be the same between rounds; of the resident memory, the median over
         the last quarter of the rounds may exceed that over the second quarter by 1% or 4 MB, whichever is more.
+replays N replays of a compiled training step, with few sizes and sizes that come once, in training and evaluation,
+        with changing hyper-parameters, layers and numbers of threads. Judged as `steady`; after it all is let go.
 
-Without names, all three. Linux only.
+Without names, all four. Linux only.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import gc
 import hashlib
 import mmap
 import os
@@ -32,6 +35,7 @@ import sys
 import tempfile
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -443,6 +447,35 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
 
 
+class Held:
+    """What the process holds, noted again and again."""
+
+    def __init__(self) -> None:
+        self.memory: list[int] = []
+        self.threads: list[int] = []
+        self.files: list[int] = []
+
+    def note(self) -> None:
+        """Note memory, threads and open files."""
+        self.memory.append(resident())
+        self.threads.append(len(os.listdir("/proc/self/task")))
+        self.files.append(len(os.listdir("/proc/self/fd")))
+
+    def judged(self, what: str) -> str:
+        """Words about it; `Failed` where it is not level."""
+        quarter = len(self.memory) // 4
+        second = statistics.median(self.memory[quarter : 2 * quarter])
+        last = statistics.median(self.memory[-quarter:])
+        told = (
+            f"{what}; resident memory {second / 1e6:.1f} MB in the second quarter, {last / 1e6:.1f} MB in the last; "
+            f"threads {sorted(set(self.threads))}, open files {sorted(set(self.files))}"
+        )
+        require(len(set(self.threads)) == 1, f"the number of threads is not level. {told}")
+        require(len(set(self.files)) == 1, f"the number of open files is not level. {told}")
+        require(last - second <= max(4e6, 0.01 * second), f"memory grows. {told}")
+        return told
+
+
 class Items:
     """A dataset of items that a loader's threads make."""
 
@@ -461,7 +494,7 @@ def steady(seconds: float, folder: Path) -> str:
     model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
     optimizer = fastnn.optim.Adam(model.parameters())
     x = np.random.default_rng(1).random((1000, 64), dtype="float32")
-    memory, threads, files = [], [], []
+    held = Held()
     start, rounds, steps = time.monotonic(), 0, 0
     while time.monotonic() < start + seconds or rounds < 3 + 8:
         loader = DataLoader(Items(), batch_size=16, shuffle=True, num_workers=2, seed=rounds)
@@ -479,35 +512,79 @@ def steady(seconds: float, folder: Path) -> str:
         fastnn.load(folder / "weights")
         rounds += 1
         steps += 2 * len(loader)
-        if rounds <= 3:  # what is made once
-            continue
-        memory.append(resident())
-        threads.append(len(os.listdir("/proc/self/task")))
-        files.append(len(os.listdir("/proc/self/fd")))
-    quarter = len(memory) // 4
-    second, last = statistics.median(memory[quarter : 2 * quarter]), statistics.median(memory[-quarter:])
-    told = (
-        f"steady: {rounds} rounds, {steps:,} updates in {time.monotonic() - start:.0f} s; resident memory "
-        f"{second / 1e6:.1f} MB in the second quarter, {last / 1e6:.1f} MB in the last; "
-        f"threads {sorted(set(threads))}, open files {sorted(set(files))}"
-    )
-    require(len(set(threads)) == 1, f"the number of threads is not level. {told}")
-    require(len(set(files)) == 1, f"the number of open files is not level. {told}")
-    require(last - second <= max(4e6, 0.01 * second), f"memory grows. {told}")
-    return told
+        if rounds > 3:  # what is made once is there
+            held.note()
+    return held.judged(f"steady: {rounds} rounds, {steps:,} updates in {time.monotonic() - start:.0f} s")
+
+
+class Changing:
+    """A model, its optimizer and a compiled step, that are changed between calls."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(2)
+        self.model = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Dropout(0.1), nn.Linear(32, 5))
+        self.optimizer = fastnn.optim.AdamW(self.model.parameters(), lr=1e-3)
+        self.step = fastnn.compile(self._step)
+
+    def _step(self, x: Any, y: Any) -> Any:
+        self.optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(self.model(x), y)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        return loss.detach()
+
+    def train(self, count: int) -> None:
+        """Some calls, of four sizes; now and then of one that comes once."""
+        for i in range(count):
+            n = (32, 32, 32, 17, 8, 1)[i % 6] if i % 100 else int(self.rng.integers(33, 200))
+            x = self.rng.random((n, 20), dtype="f4")
+            loss = self.step(x, self.rng.integers(0, 5, n)).item()
+            require(bool(np.isfinite(loss)), "the loss is no number")
+
+    def change(self, number: int) -> None:
+        """Switch the mode, a hyper-parameter, a layer, the number of threads."""
+        self.model.train(number % 3 != 0)
+        self.optimizer.param_groups[0].update(lr=1e-3 / (1 + number % 5), weight_decay=0.01 * (number % 2))
+        if number % 7 == 0:
+            self.model[1] = nn.Tanh() if number % 2 else nn.ReLU()
+        if number % 11 == 0:
+            fastnn.set_num_threads(1 + number % 2)
+
+
+def replays(count: int) -> str:
+    """Repeat a compiled step under changes, and watch what the process holds."""
+    changing = Changing()
+    threads = fastnn.get_num_threads()
+    held, start = Held(), time.monotonic()
+    rounds = max(40, min(1000, count // 100))
+    for number in range(rounds):
+        changing.change(number)
+        changing.train(max(1, count // rounds))
+        plans = sum(map(len, changing.step.plans.values()))
+        require(plans <= 16, f"{plans} plans are kept")
+        if number >= rounds // 8:
+            held.note()
+    fastnn.set_num_threads(threads)
+    gone = [weakref.ref(changing), weakref.ref(changing.step), weakref.ref(changing.model)]
+    del changing
+    gc.collect()
+    require(all(reference() is None for reference in gone), "the step is still held by something")
+    return held.judged(f"replays: {count:,} in {time.monotonic() - start:.0f} s")
 
 
 def main() -> int:
     """Run the named parts; 1 if something does not hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help="kills, disk, steady (default: all)")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="kills, disk, steady, replays (default: all)")
     parser.add_argument("--kills", type=int, default=1000, help="kills within a save, of each way to save")
     parser.add_argument("--seconds", type=float, default=600, help="of steady work")
+    parser.add_argument("--replays", type=int, default=100_000, help="calls of a compiled step")
     parser.add_argument("--seed", type=int, default=None, help="of the moments (default: drawn)")
     options = parser.parse_args()
     seed = int.from_bytes(os.urandom(4), "little") if options.seed is None else options.seed
-    parts = options.parts or ["kills", "disk", "steady"]
-    if unknown := {*parts} - {"kills", "disk", "steady"}:
+    parts = options.parts or ["kills", "disk", "steady", "replays"]
+    if unknown := {*parts} - {"kills", "disk", "steady", "replays"}:
         parser.error(f"there is no part {', '.join(sorted(unknown))}")
     # from 3.12 on Python warns where a process with threads forks; those that there are now only wait
     warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")
@@ -522,6 +599,8 @@ def main() -> int:
                 print(disk(folder / "disk"), flush=True)
             if "steady" in parts:
                 print(steady(options.seconds, folder / "steady"), flush=True)
+            if "replays" in parts:
+                print(replays(options.replays), flush=True)
         except (Failed, fastnn.FormatError, CheckpointError) as failure:
             print(f"FAILED (seed {seed}): {failure}", file=sys.stderr)
             return 1

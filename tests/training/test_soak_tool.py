@@ -40,6 +40,12 @@ def test_steady_work():
     assert "threads" in done.stdout
 
 
+def test_replays():
+    done = run("replays", "--replays", "4000")
+    assert done.returncode == 0, done.stderr
+    assert "4,000" in done.stdout
+
+
 IN_PLACE = """
 import fastnn.serialization.safetensors as saver, fastnn.training.checkpoint as keeper
 def write(path, *parts):
@@ -59,6 +65,15 @@ def leaky(path, *rest, **options):
     return load(path, *rest, **options)
 fastnn.load = leaky
 """
+KEEPS = """
+import fastnn
+compile, kept = fastnn.compile, []
+def keeping(function):
+    made = compile(function)
+    kept.append(made)
+    return made
+fastnn.compile = keeping
+"""
 
 
 @pytest.mark.parametrize(
@@ -67,6 +82,7 @@ fastnn.load = leaky
         (("kills", "--kills", "60"), IN_PLACE, "FAILED"),
         (("disk",), IN_PLACE, "FAILED"),
         (("steady", "--seconds", "1"), LEAKS, "open files is not level"),
+        (("replays", "--replays", "200"), KEEPS, "still held"),
     ],
 )
 def test_faults_are_noticed(arguments, before, words):
