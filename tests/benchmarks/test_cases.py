@@ -9,7 +9,18 @@ import pytest
 
 from benchmarks.peers.__main__ import declared
 from benchmarks.peers.case import Case, Unavailable, Work
-from benchmarks.peers.cases import inference, linear, many, matmul, memory, operators, optimizers, startup, steps
+from benchmarks.peers.cases import (
+    inference,
+    linear,
+    many,
+    matmul,
+    memory,
+    normalization,
+    operators,
+    optimizers,
+    startup,
+    steps,
+)
 from benchmarks.peers.cases.numpy_step import NumpyStep
 from benchmarks.peers.cases.steps import problem
 
@@ -28,7 +39,7 @@ def test_what_is_declared():
     } <= declared().keys()
     assert CASES["step-784-128-10-b32"].flops == 2 * 32 * (2 * 784 * 128 + 3 * 128 * 10)
     assert CASES["step-784-128-10-b32"].bar_against("numpy") is None
-    modules = (inference, linear, many, matmul, memory, operators, optimizers, startup, steps)
+    modules = (inference, linear, many, matmul, memory, normalization, operators, optimizers, startup, steps)
     assert len(declared()) == sum(len(module.CASES) for module in modules)
 
 
