@@ -75,7 +75,7 @@ def fit_many(
     modes = [getattr(member.run.model, "training", None) for member in members]
     try:
         with interruptible() as check:
-            for _ in range(epochs):
+            for _ in range(int(epochs)):
                 _epoch(members, check)
     finally:
         for member, mode in zip(members, modes, strict=True):
