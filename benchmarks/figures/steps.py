@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SIZES = {"width": [2**i for i in range(3, 13)], "batch": [2**i for i in range(13)]}
 TITLES = {"width": "n – n – n – 10, batch 64", "batch": "784 – 128 – 10"}
 LABELS = {"width": "n", "batch": "batch"}
-# Some of so many weights belong to a unit whose input is zero but for rounding, which Adam moves as far as any:
+# Among so many sizes some weight belongs to a unit whose input is zero but for rounding, and Adam moves it like any:
 # 1e-2 apart after the five verified steps. Losses, of 2 and more, are then compared to 1e-2 too.
 CASES = [
     *(compiled_case(f"width-{n}", (n, n, n, 10), 64, atol=1e-2) for n in SIZES["width"]),
