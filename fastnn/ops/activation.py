@@ -71,7 +71,7 @@ def _tanh_gradient(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def stable_sigmoid(x: np.ndarray) -> np.ndarray:
-    """``1 / (1 + exp(-x))``. Kernels err at most 1.95 units in the last place."""
+    """``1 / (1 + exp(-x))``. Kernels err at most 2 units in the last place."""
     e = np.exp(-np.abs(x))
     return np.asarray(np.where(x < 0, e, 1) / (1 + e))
 
