@@ -32,6 +32,7 @@ from fastnn._runtime.layout cimport Extent, extent
 from fastnn._runtime.memory cimport Block, allocate
 from fastnn._runtime.tensor cimport TensorBase, catch_up, grad_enabled, wrap
 
+import os
 from threading import Lock
 
 cnp.import_array()
@@ -63,10 +64,21 @@ cdef struct Stretch:
     int64_t* status
 
 
+# How many forks lie between this process and the first one: in a child, a plan that another thread ran stays locked.
+cdef int64_t forks = 0
 cdef int64_t ticks = 0   # counts replays, so that the plan that was used longest ago is known
 
 STALE = "stale"     # a replay did nothing, because what the plan was recorded with holds no longer
 BUSY = "busy"       # a replay did nothing, because another thread runs this plan
+
+
+def _after_fork():
+    global forks
+    forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 cdef class View:
@@ -191,6 +203,7 @@ cdef class Plan:
     cdef int first_entry
     cdef int64_t work
     cdef int64_t structure
+    cdef int64_t forks
 
     def __init__(self, phases, tables, cells, stretches, counts, bound, outside, written, externals, entries, updates,
                  draws, after, touched, grads, dropped, results, result_bytes, guard, keep, report,
@@ -265,7 +278,7 @@ cdef class Plan:
         for nbytes in result_bytes:
             self.result_bytes.push_back(nbytes)
         self.guard, self.keep, self.report, self.arena_bytes = guard, [keep, tables], report, arena_bytes
-        self.structure = structure()
+        self.structure, self.forks = structure(), forks
         self.form = None
         self.note_use()
 
@@ -311,7 +324,7 @@ cdef class Plan:
         """
         cdef list blocks
         if not self.lock.acquire(False):
-            return BUSY
+            return BUSY if self.forks == forks else STALE
         try:
             if not self.prepare(arrays):
                 return STALE

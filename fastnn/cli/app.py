@@ -180,12 +180,36 @@ def evaluate(
 
 @app.command()
 def warmup(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            callback=lambda value: value if value is None else _model(value),
+            help="MODULE:FACTORY or FILE.py:FACTORY of a model whose training is prepared  [default: usual kernels]",
+            show_default=False,
+        ),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Samples in an update of the model.")] = 32,
+    shape: Annotated[
+        str | None,
+        typer.Option(help="Of a sample, such as 784 or 1,28,28  [default: what the first layer takes]"),
+    ] = None,
+    loss: Annotated[str, typer.Option(help="Name of the loss, such as cross_entropy or mse.")] = "cross_entropy",
+    optimizer: Annotated[str, typer.Option(help="Name of the optimizer.")] = "adam",
     everything: Annotated[bool, typer.Option("--all", help="All kernels of all ops, not only the usual ones.")] = False,
 ) -> None:
     """Compile kernels now, so that the first step of a program need not."""
-    from fastnn.cli.warmup import run_warmup
+    if model is not None:
+        from fastnn.cli.warmup import run_model_warmup
 
-    run_warmup(everything)
+        try:
+            sizes = None if shape is None else _sizes(shape)
+        except typer.BadParameter as error:
+            raise typer.BadParameter(error.message, param_hint="'--shape'") from None
+        run_model_warmup(model, batch, sizes, loss, optimizer)
+    else:
+        from fastnn.cli.warmup import run_warmup
+
+        run_warmup(everything)
 
 
 @app.command()

@@ -142,10 +142,21 @@ def build_model(described: Description) -> Any:
         for inputs, outputs in pairwise(sizes):
             layers += [fastnn.nn.Linear(inputs, outputs), fastnn.nn.ReLU()]
         return fastnn.nn.Sequential(*layers[:-1])
-    module, _, name = described.model.partition(":")
+    return model_by_factory(described.model, "--model ", (described.inputs, described.outputs))
+
+
+def model_by_factory(text: str, option: str = "", numbers: tuple[int, ...] = ()) -> Any:
+    """The network that ``MODULE:FACTORY`` makes, given numbers if it takes them; the module may be a file's name.
+
+    Raises Failure where the factory cannot be found or called; `option` is how its name begins there.
+    """
+    module, _, name = text.partition(":")
     if not module or not name:
-        raise Failure(f"--model must be 'mlp' or MODULE:FACTORY, got '{described.model}'")
+        raise Failure(f"{option or 'the model '}must be {'mlp or ' * bool(option)}MODULE:FACTORY, got '{text}'")
+    path = Path(module)
     here = str(Path.cwd())
+    if path.suffix == ".py":
+        here, module = str(path.resolve().parent), path.stem
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
@@ -153,20 +164,20 @@ def build_model(described: Description) -> Any:
         for part in name.split("."):
             factory = getattr(factory, part)
     except (ImportError, AttributeError) as error:
-        raise Failure(f"--model {described.model} cannot be found: {error}") from None
+        raise Failure(f"{option}{text} cannot be found: {error}") from None
     if not callable(factory):
-        raise Failure(f"--model {described.model} must be a function or class that makes a model")
+        raise Failure(f"{option}{text} must be a function or class that makes a model")
     try:
-        inspect.signature(factory).bind(described.inputs, described.outputs)
-        arguments: tuple[int, ...] = (described.inputs, described.outputs)
+        inspect.signature(factory).bind(*numbers)
+        arguments = numbers
     except (TypeError, ValueError):
         arguments = ()
     try:
         model = factory(*arguments)
     except Exception as error:
-        raise Failure(f"--model {described.model} failed: {type(error).__name__}: {error}") from None
+        raise Failure(f"{option}{text} failed: {type(error).__name__}: {error}") from None
     if not isinstance(model, fastnn.nn.Module):
-        raise Failure(f"--model {described.model} must make a fastnn.nn.Module, got {type(model).__name__}")
+        raise Failure(f"{option}{text} must make a fastnn.nn.Module, got {type(model).__name__}")
     return model
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import html
+import os
 import random
 import threading
 import warnings
@@ -31,6 +32,19 @@ from fastnn.tensor import from_numpy
 
 MAX_PLANS = 16
 MAX_MODES = 4  # plans of one signature
+
+
+_bookkeeping = threading.Lock()
+
+
+def _after_fork() -> None:
+    """In a forked child, whoever held the lock is not there."""
+    global _bookkeeping
+    _bookkeeping = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class _Leaf:
@@ -151,7 +165,6 @@ class Compiled(Replayer):
         self.plans = {}
         self.seen: OrderedDict[Any, None] = OrderedDict()
         self.failure: str | None = None
-        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"{self._title()}\n{self.plan!r}" if self.plan is not None else self._title()
@@ -291,7 +304,7 @@ class Compiled(Replayer):
             self._give_up(recording.failure, 3)
             return returned
         plan.form = None if result_form is _TENSOR else result_form
-        with self._lock:
+        with _bookkeeping:
             self._forget()
             self.plan = plan
             self.plans.setdefault(key, []).append(plan)
