@@ -1,3 +1,4 @@
+import importlib.util
 import json
 
 import pytest
@@ -98,6 +99,7 @@ def test_the_sizes_of_steps():
     assert all(steps.LIBRARIES.keys() <= case.sides.keys() for case in cases.values())
 
 
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is missing")
 def test_a_small_figure_of_steps(tmp_path):
     path = tmp_path / "figure.svg"
     steps.main(["--out", str(path), "--largest", "8", "--pairs", "1", "--blocks", "1", "--seconds", "0.001",
