@@ -114,7 +114,7 @@ def test_a_long_validation() -> None:
         """
     )
     waited, training = found.split()
-    assert float(waited) < 0.2
+    assert float(waited) < 1  # the validation takes seconds
     assert training == "True"
 
 
