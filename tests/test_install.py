@@ -20,7 +20,7 @@ def test_one_version():
 def test_the_readmes_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (Path(__file__).parents[1] / "README.md").read_text()
-    first, fit, second, third = (block.split("```")[0] for block in text.split("```python\n")[1:5])
+    first, fit, compiled, second, third = (block.split("```")[0] for block in text.split("```python\n")[1:6])
     rng = np.random.default_rng(0)
     batches = [(rng.random((8, 784), dtype="float32"), rng.integers(0, 10, 8)) for _ in range(3)]
     names = {"batches": batches}
@@ -29,6 +29,8 @@ def test_the_readmes_examples_run(tmp_path, monkeypatch):
     exec(fit, names)
     assert len(names["history"]) == 10
     assert (tmp_path / "history.png").exists()
+    exec(compiled, names)
+    assert len(names["step"].plans) == 1
     a = rng.random((4, 4), dtype="float32")
     names |= {"weight": np.ones((3, 784), "float32"), "bias": np.zeros(3, "float32"), "a": a, "b": a}
     names |= {"x": batches[0][0], "c": np.empty((4, 4), "float32")}
