@@ -373,7 +373,7 @@ cdef class Plan:
         return True
 
     cdef bint prepare(self, list arrays) except -1:
-        """Look whether the plan holds, and fill the cells; False (and nothing done) where it does not."""
+        """Look whether the plan holds, and read hyper-parameters; False (and nothing done) where it does not."""
         if not self.holds() or not self.takes(arrays):
             return False
         for update in self.updates:
@@ -381,10 +381,6 @@ cdef class Plan:
             if cells is None:
                 return False
             self.fill(update.first, cells)
-        for generator, places in self.draws:
-            cells = generator.cells()
-            for place in places:
-                self.fill(place, cells)
         self.note_use()
         return True
 
@@ -417,10 +413,14 @@ cdef class Plan:
             self.cells[first + i] = values[i]
 
     cdef int settle(self, list arrays, list blocks) except -1:
-        """Give every slot its address; `blocks` receives the memory of the results."""
+        """Take the draws, and give every slot its address; `blocks` receives the memory of the results."""
         cdef Block block
         cdef TensorBase tensor
         cdef size_t i
+        for generator, places in self.draws:
+            cells = generator.cells()
+            for place in places:
+                self.fill(place, cells)
         for i in range(<size_t>self.n_args):
             self.move(i, <char*>cnp.PyArray_DATA(<cnp.ndarray>arrays[i]))
         for i in range(self.result_bytes.size()):

@@ -8,6 +8,7 @@ import pytest
 
 import fastnn
 from fastnn import nn, optim
+from fastnn._runtime.plan import call_together
 from fastnn.nn import functional as F
 
 rng = np.random.default_rng(5)
@@ -296,3 +297,21 @@ def test_inference() -> None:
         found = fast(x)
         assert not found.requires_grad
         assert np.array_equal(found.array, expected)
+
+
+def test_side_by_side_a_stale_plan_costs_the_others_no_draw() -> None:
+    x = rng.standard_normal((9, 24)).astype("f4")
+
+    def made(seed: int) -> tuple[Any, Any]:
+        layer = nn.Dropout(0.5)
+        generator = fastnn.random.Generator().manual_seed(seed)
+        return layer, fastnn.compile(lambda x: layer(x), generator=generator)
+
+    (_, first), (layer, second), (_, alone) = made(1), made(2), made(1)
+    for _ in range(3):
+        call_together([first, second], [(x,), (x,)])
+        alone(x)
+    layer.p = 0.25
+    for _ in range(2):
+        found = call_together([first, second], [(x,), (x,)])[0]
+        np.testing.assert_array_equal(found.array, alone(x).array)
