@@ -162,7 +162,7 @@ class Recording:
 
     def referred(self, recipe: Any, inputs: list[Any], cells: tuple[float, ...], outputs: list[Any]) -> None:
         """A recipe has run its reference."""
-        if any(_place_of(draw, cells) is not None for _, draw in self.draws):
+        if any(place_of(draw, cells) is not None for _, draw in self.draws):
             self.refuse("random numbers without a kernel for them cannot be drawn anew by a replay")
         reference, extra = recipe.reference, (*recipe.attrs, *cells)
         self._computed(lambda *arrays: reference(*arrays, *extra), inputs, outputs)
@@ -429,7 +429,7 @@ def _is_compiled(function: Any) -> bool:
     return type(function).__name__ in ("cython_function_or_method", "builtin_function_or_method")
 
 
-def _place_of(draw: tuple[float, float, float], cells: Sequence[float]) -> int | None:
+def place_of(draw: tuple[float, float, float], cells: Sequence[float]) -> int | None:
     """Where among cells a draw stands."""
     for first in range(len(cells) - 2):
         if tuple(cells[first : first + 3]) == draw:
@@ -444,8 +444,6 @@ def _place() -> str:
         frame = frame.f_back
     return "an unknown place" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
-
-place_of = _place_of
 
 __all__ = [
     "Call", "Copy", "Norm", "Recording", "Run", "Source", "Update", "address_of", "extent_of", "is_pure", "place_of"

@@ -18,9 +18,9 @@ from fastnn.training.loop import (
     loss_function,
     make_optimizer,
     split_batch,
+    split_off,
     update_step,
 )
-from fastnn.training.loop import split_off as _split
 from fastnn.training.metrics import Metrics
 from fastnn.training.run import Run, interruptible
 
@@ -119,7 +119,7 @@ def _members(
     members = []
     for model, own_data, own_loss, own_optimizer, held_out, own_metrics, seed in given:
         if isinstance(held_out, float):
-            own_data, held_out = _split(own_data, held_out)
+            own_data, held_out = split_off(own_data, held_out)
         loader = as_loader("fit_many: data", own_data, batch_size, shuffle, seed)
         run = Run(
             model=model,

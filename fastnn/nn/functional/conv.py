@@ -10,7 +10,7 @@ from fastnn.ops.convolution import same_padding
 from fastnn.tensor import Tensor, as_tensor
 
 
-def _batched(name: str, input: Any, axes: int) -> tuple[Tensor, bool]:
+def batched(name: str, input: Any, axes: int) -> tuple[Tensor, bool]:
     """The input (N, C, ...), and whether it came without N."""
     x = as_tensor(input)
     if x.ndim not in (axes + 1, axes + 2):
@@ -18,7 +18,8 @@ def _batched(name: str, input: Any, axes: int) -> tuple[Tensor, bool]:
     return (x, False) if x.ndim == axes + 2 else (x.reshape((1, *x.shape)), True)
 
 
-def _unbatched(y: Tensor, single: bool) -> Tensor:
+def unbatched(y: Tensor, single: bool) -> Tensor:
+    """A result without N, where the input came so."""
     return y.reshape(y.shape[1:]) if single else y
 
 
@@ -26,13 +27,13 @@ def _conv(
     axes: int, input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Tensor:  # fmt: skip
     name = f"conv{axes}d"
-    x, single = _batched(name, input, axes)
+    x, single = batched(name, input, axes)
     w = as_tensor(weight)
     if w.ndim != axes + 2:
         raise ShapeError(f"{name}: weight must have {axes + 2} axes, got shape {w.shape}")
     if isinstance(padding, str):
         padding = same_padding(name, padding, w.shape[2:], stride, dilation)
-    return _unbatched(ops.conv(x, w, bias, stride, padding, dilation, groups), single)
+    return unbatched(ops.conv(x, w, bias, stride, padding, dilation, groups), single)
 
 
 def conv1d(
@@ -74,11 +75,11 @@ def _conv_transpose(
     dilation: Any,
 ) -> Tensor:  # fmt: skip
     name = f"conv_transpose{axes}d"
-    x, single = _batched(name, input, axes)
+    x, single = batched(name, input, axes)
     w = as_tensor(weight)
     if w.ndim != axes + 2:
         raise ShapeError(f"{name}: weight must have {axes + 2} axes, got shape {w.shape}")
-    return _unbatched(ops.conv_transpose(x, w, bias, stride, padding, dilation, groups, output_padding), single)
+    return unbatched(ops.conv_transpose(x, w, bias, stride, padding, dilation, groups, output_padding), single)
 
 
 def conv_transpose1d(

@@ -9,23 +9,12 @@ from fastnn import functions, ops
 from fastnn._numpy_views import integer
 from fastnn.errors import ShapeError
 from fastnn.functions.creation import zeros
-from fastnn.tensor import Tensor, as_tensor
+from fastnn.nn.functional.conv import batched, unbatched
+from fastnn.tensor import Tensor
 
 
 def _plain(value: Any) -> Any:
     return tuple(value) if isinstance(value, (tuple, list)) else value
-
-
-def _batched(name: str, input: Any, axes: int) -> tuple[Tensor, bool]:
-    """The input (N, C, ...), and whether it came without N."""
-    x = as_tensor(input)
-    if x.ndim not in (axes + 1, axes + 2):
-        raise ShapeError(f"{name}: input must have {axes + 1} or {axes + 2} axes, got shape {x.shape}")
-    return (x, False) if x.ndim == axes + 2 else (x.reshape((1, *x.shape)), True)
-
-
-def _alone(y: Tensor, single: bool) -> Tensor:
-    return y.reshape(y.shape[1:]) if single else y
 
 
 def _stride(stride: Any) -> Any:
@@ -37,11 +26,11 @@ def _max(
     axes: int, input: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
     return_indices: bool,
 ) -> Any:  # fmt: skip
-    x, single = _batched(f"max_pool{axes}d", input, axes)
+    x, single = batched(f"max_pool{axes}d", input, axes)
     y, places = ops.max_pool(
         x, _plain(kernel_size), _stride(stride), _plain(padding), _plain(dilation), bool(ceil_mode)
     )
-    return (_alone(y, single), _alone(places, single)) if return_indices else _alone(y, single)
+    return (unbatched(y, single), unbatched(places, single)) if return_indices else unbatched(y, single)
 
 
 def max_pool1d(
@@ -80,11 +69,11 @@ def _avg(
     axes: int, input: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool,
     divisor: Any,
 ) -> Tensor:  # fmt: skip
-    x, single = _batched(f"avg_pool{axes}d", input, axes)
+    x, single = batched(f"avg_pool{axes}d", input, axes)
     made = ops.avg_pool(
         x, _plain(kernel_size), _stride(stride), _plain(padding), bool(ceil_mode), bool(count_include_pad), divisor
     )
-    return _alone(made, single)
+    return unbatched(made, single)
 
 
 def avg_pool1d(
@@ -115,9 +104,9 @@ def avg_pool3d(
 
 
 def _adaptive_max(axes: int, input: Any, output_size: Any, return_indices: bool) -> Any:
-    x, single = _batched(f"adaptive_max_pool{axes}d", input, axes)
+    x, single = batched(f"adaptive_max_pool{axes}d", input, axes)
     y, places = ops.adaptive_max_pool(x, _plain(output_size))
-    return (_alone(y, single), _alone(places, single)) if return_indices else _alone(y, single)
+    return (unbatched(y, single), unbatched(places, single)) if return_indices else unbatched(y, single)
 
 
 def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
@@ -136,8 +125,8 @@ def adaptive_max_pool3d(input: Any, output_size: Any, return_indices: bool = Fal
 
 
 def _adaptive_avg(axes: int, input: Any, output_size: Any) -> Tensor:
-    x, single = _batched(f"adaptive_avg_pool{axes}d", input, axes)
-    return _alone(ops.adaptive_avg_pool(x, _plain(output_size)), single)
+    x, single = batched(f"adaptive_avg_pool{axes}d", input, axes)
+    return unbatched(ops.adaptive_avg_pool(x, _plain(output_size)), single)
 
 
 def adaptive_avg_pool1d(input: Any, output_size: Any) -> Tensor:
@@ -156,11 +145,11 @@ def adaptive_avg_pool3d(input: Any, output_size: Any) -> Tensor:
 
 
 def _lp(axes: int, input: Any, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool) -> Tensor:
-    x, single = _batched(f"lp_pool{axes}d", input, axes)
+    x, single = batched(f"lp_pool{axes}d", input, axes)
     # as torch: a window that reaches over the end counts as if all of it were there
     means = ops.avg_pool(ops.power(x, float(norm_type)), _plain(kernel_size), _stride(stride), 0, bool(ceil_mode))
     taps = math.prod(kernel_size) if isinstance(kernel_size, (tuple, list)) else kernel_size**axes
-    return _alone(ops.power(ops.multiply(means, float(taps)), 1.0 / norm_type), single)
+    return unbatched(ops.power(ops.multiply(means, float(taps)), 1.0 / norm_type), single)
 
 
 def lp_pool1d(
@@ -188,8 +177,8 @@ def _unpool(
     axes: int, input: Any, indices: Any, kernel_size: Any, stride: Any, padding: Any, output_size: Any
 ) -> Tensor:  # fmt: skip
     name = f"max_unpool{axes}d"
-    x, single = _batched(name, input, axes)
-    places, _ = _batched(name, indices, axes)
+    x, single = batched(name, input, axes)
+    places, _ = batched(name, indices, axes)
     if places.shape != x.shape:
         raise ShapeError(f"{name}: indices must have the shape of input {x.shape}, got {places.shape}")
 
@@ -209,7 +198,7 @@ def _unpool(
     spread = functions.find("scatter")(
         zeros(flat, dtype=x.dtype), -1, places.reshape((*x.shape[:2], -1)), x.reshape((*x.shape[:2], -1))
     )
-    return _alone(spread.reshape((*x.shape[:2], *wanted)), single)
+    return unbatched(spread.reshape((*x.shape[:2], *wanted)), single)
 
 
 def max_unpool1d(
