@@ -12,7 +12,7 @@ from fastnn.nn.init import uniform_
 from fastnn.nn.lazy import LazyModuleMixin
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter, UninitializedParameter, unset
-from fastnn.ops.convolution import same_padding
+from fastnn.ops.convolution.geometry import same_padding
 from fastnn.tensor import Tensor, as_tensor
 
 MODES = ("zeros", "reflect", "replicate", "circular")

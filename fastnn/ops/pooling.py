@@ -14,7 +14,8 @@ import numpy as np
 
 from fastnn._numpy_views import integer
 from fastnn.errors import ShapeError
-from fastnn.ops.convolution import MOST, channels_last, channels_second, per_axis, ready
+from fastnn.ops.convolution.geometry import MOST, per_axis
+from fastnn.ops.convolution.layout import channels_last, channels_second, ready
 from fastnn.ops.elementwise import groups
 from fastnn.ops.lowering import Array, Lowering, reads, writes
 from fastnn.ops.op import Op, Saved, Shape

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastnn import ops
 from fastnn.errors import ShapeError
-from fastnn.ops.convolution import same_padding
+from fastnn.ops.convolution.geometry import same_padding
 from fastnn.tensor import Tensor, as_tensor
 
 
