@@ -22,8 +22,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from fastnn._kernels.jit import inline, kernel
-from fastnn._kernels.pointer import bits, pointer
+from fastnn._kernels.pointer import bits, pointer, prefetch
+
+# Bytes of a row that are asked for before it is gathered, and of a cache line.
+AHEAD, LINE = 512, 64
 
 
 @inline
@@ -57,6 +62,7 @@ def lines(dtype: str, index: str, reduce: str, rows: bool) -> Any:
     """Gather (`reduce` is ``"gather"``) or scatter; `rows` says that indices step by 0 along ``j``."""
     gathers = reduce == "gather"
     combine = _combine(reduce)
+    itemsize = np.dtype(dtype).itemsize
 
     @inline
     def run(big: Any, small: Any, count: int, big_step: int, small_step: int, at: int, own: int) -> None:
@@ -105,6 +111,12 @@ def lines(dtype: str, index: str, reduce: str, rows: bool) -> Any:
             elif rows:
                 for k in range(k0, k1):
                     row = wrapped(indices[where + k * index_axis], extent)
+                    if k + 1 < k1 and big_step == 1:
+                        # the CPU's own prefetching finds the rest of a row, but not where the next one starts
+                        following = at + wrapped(indices[where + (k + 1) * index_axis], extent) * big_axis
+                        start = args[0] + itemsize * following
+                        for ahead in range(0, smaller(itemsize * count, AHEAD), LINE):
+                            prefetch(start + ahead)
                     run(big, small, count, big_step, small_step, at + row * big_axis, own + k * small_axis)
             elif count == 1:
                 for k in range(k0, k1):

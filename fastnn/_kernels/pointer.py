@@ -113,6 +113,22 @@ def store(typing: Any, address: Any, value: Any) -> Any:
 
 
 @intrinsic
+def prefetch(typing: Any, address: Any) -> Any:
+    """``prefetch(address)``: ask for the cache line at any address, to read it."""
+    if not isinstance(address, types.Integer):
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [place.type, *[ir.IntType(32)] * 3])
+        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(ask, [place, *(ir.IntType(32)(number) for number in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+@intrinsic
 def cell(typing: Any, address: Any) -> Any:
     """``cell(address)``: the present value of a float64 cell (a hyper-parameter)."""
     if not isinstance(address, types.Integer):

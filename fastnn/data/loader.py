@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import queue
 import threading
@@ -22,6 +23,7 @@ from fastnn.ops.op import KERNEL_DTYPES
 from fastnn.tensor import Tensor, from_numpy
 
 GATHERED = 1 << 17  # bytes that are gathered at a time where batches are smaller
+KERNELS = frozenset(map(np.dtype, KERNEL_DTYPES))
 MANY = 1 << 14  # numbers of a batch from which a kernel gathers it
 
 
@@ -151,16 +153,10 @@ class DataLoader:
         arrays, rows = self._arrays
         if rows is not None:
             order = rows if order is None else rows[order]
-        count = len(self.dataset)
-        last = min(len(self) * self.batch_size, count)
-        # small batches are gathered several at a time: they share a piece of memory, but no element
-        row = sum(array.nbytes // max(1, len(array)) for array in arrays)
-        at_once = max(1, GATHERED // max(1, row * self.batch_size)) * self.batch_size
-        for begin in range(first * self.batch_size, last, at_once):
-            end = min(begin + at_once, last)
-            parts = [array[begin:end].copy() if order is None else taken(array, order[begin:end]) for array in arrays]
-            for start in range(0, end - begin, self.batch_size):
-                yield tuple(from_numpy(part[start : start + self.batch_size]) for part in parts)
+        last = min(len(self) * self.batch_size, len(self.dataset))
+        begin = first * self.batch_size
+        parts = [_rows_in_batches(array, order, begin, last, self.batch_size) for array in arrays]
+        return zip(*parts, strict=True)
 
     # -- items
 
@@ -268,9 +264,24 @@ def in_background(items: Iterator[Any], ahead: int) -> Iterator[Any]:
         thread.join()
 
 
+def _rows_in_batches(
+    array: np.ndarray[Any, Any], order: np.ndarray[Any, Any] | None, begin: int, end: int, size: int
+) -> Iterator[Tensor]:
+    """Rows of an array in batches; small ones several at a time: they share a piece of memory, but no element."""
+    row = array.nbytes // max(1, len(array))
+    at_once = max(1, GATHERED // max(1, row * size)) * size
+    for start in range(begin, end, at_once):
+        stop = min(start + at_once, end)
+        part = array[start:stop].copy() if order is None else taken(array, order[start:stop])
+        if stop - start <= size:
+            yield from_numpy(part)
+        else:
+            yield from (from_numpy(part[at : at + size]) for at in range(0, stop - start, size))
+
+
 def taken(array: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Rows of an array, in pooled memory; the indices are known to be right."""
-    if len(rows) * array[:1].size >= MANY and array.dtype.name in KERNEL_DTYPES:
+    if array.dtype in KERNELS and len(rows) * math.prod(array.shape[1:]) >= MANY:
         gathered: np.ndarray[Any, Any] = ops.take(array, rows, axis=0)  # by all threads
         return gathered
     out = empty((len(rows), *array.shape[1:]), array.dtype)
