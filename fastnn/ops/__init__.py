@@ -54,7 +54,7 @@ HOMES: dict[str, str] = {
     "selection": "abs angle ceil clip clip_between copysign floor floor_divide fmax fmin fmod frac heaviside maximum "
     "minimum nan_to_num nextafter remainder round sign trunc where",
     "mixture": "addcdiv addcmul entropy erfc erfinv lerp logit xlog1py xlogy",
-    "pooling": "adaptive_avg_pool adaptive_max_pool avg_pool max_pool",
+    "pooling": "adaptive_avg_pool adaptive_max_pool adaptive_max_pool_at avg_pool max_pool max_pool_at",
     "question": "isfinite isinf isnan isneginf isposinf logical_and logical_not logical_or logical_xor signbit",
     "distance": "cosine_similarity pairwise_distance",
     "gates": "glu logsigmoid mish softplus softsign tanhshrink",

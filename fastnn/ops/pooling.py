@@ -1,6 +1,7 @@
-"""Pooling of one to three axes: largest elements with their places, and means; by windows, or adaptive.
+"""Pooling of one to three axes: largest elements, with their places if asked for, and means; by windows, or adaptive.
 
-Images are channels-last inside and results lie so, as for convolutions.
+Images are channels-last inside and results lie so, as for convolutions. For the gradient, the largest element of a
+window is remembered by its number in the window, which takes a byte, or by its place where places are asked for.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from fastnn.ops.elementwise import groups
 from fastnn.ops.lowering import Array, Lowering, reads, writes
 from fastnn.ops.op import Op, Saved, Shape
 
-__all__ = ["adaptive_avg_pool", "adaptive_max_pool", "avg_pool", "max_pool"]
+__all__ = ["adaptive_avg_pool", "adaptive_max_pool", "adaptive_max_pool_at", "avg_pool", "max_pool", "max_pool_at"]
 
 AXES = 3
 BLOCK = 64  # channels that one item of a backward pass owns
@@ -101,7 +102,8 @@ def _adaptive(name: str, x: Shape, attrs: Mapping[str, Any]) -> Windows:
     if min(output) < 0 or (min(output) and 0 in x[2:]):
         raise ShapeError(f"{name}: size must not be negative, and x must have elements, got {output} for {x}")
     ones = (1,) * count
-    return Windows(x[2:], output, ones, ones, (0,) * count, ones, True)
+    largest = tuple(min(n, -(-n // max(1, o)) + 1) for n, o in zip(x[2:], output, strict=True))
+    return Windows(x[2:], output, largest, ones, (0,) * count, ones, True)
 
 
 def _plain(name: str) -> Any:
@@ -133,8 +135,7 @@ def _result(low: Lowering, x: Array, extents: Shape, dtype: str) -> Array:
 def _forward_items(x: Array, windows: Windows) -> tuple[int, int, int, float]:
     """Places of the output, those of a chunk, chunks, and the work of all."""
     items = x.shape[0] * math.prod(windows.output)
-    taps = math.prod(windows.extent) if not windows.adaptive else max(1, math.prod(windows.input) // items + 1)
-    return items, *groups(items, taps * (x.shape[-1] * x.itemsize * 0.08 + 3))
+    return items, *groups(items, math.prod(windows.extent) * (x.shape[-1] * x.itemsize * 0.08 + 3))
 
 
 def _at(place: Any) -> Any:
@@ -146,6 +147,7 @@ def _at(place: Any) -> Any:
 
 
 def _max_reference(windows: Windows, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Largest elements and their places."""
     y = np.empty((*x.shape[:2], *windows.output), x.dtype)
     places = np.empty(y.shape, np.int64)
     flat = np.arange(math.prod(windows.input)).reshape(windows.input)
@@ -158,48 +160,76 @@ def _max_reference(windows: Windows, x: np.ndarray) -> tuple[np.ndarray, np.ndar
     return y, places
 
 
-def _max_backward(ctx: Saved, dy: np.ndarray, _: Any = None) -> np.ndarray:
-    shape = ctx.shapes["x"]
+def _number_type(windows: Windows) -> str:
+    """The smallest type that numbers the elements of a window."""
+    count = math.prod(windows.extent)
+    return next(t for t in ("int8", "int32", "int64") if count <= np.iinfo(t).max + 1)
+
+
+def _numbers_of(windows: Windows, places: np.ndarray) -> np.ndarray:
+    """Places in the image as numbers in their windows."""
+    numbers = np.empty(places.shape, _number_type(windows))
+    for place, _ in windows.each():
+        at = np.unravel_index(places[_at(place)], windows.input)
+        steps = [(p - windows.bounds(a, place[a])[0]) // windows.dilation[a] for a, p in enumerate(at)]
+        numbers[_at(place)] = np.ravel_multi_index(steps, windows.extent)
+    return numbers
+
+
+def _places_of(windows: Windows, numbers: np.ndarray) -> np.ndarray:
+    """Numbers in windows as places in the image."""
+    places = np.empty(numbers.shape, np.int64)
+    for place, _ in windows.each():
+        steps = np.unravel_index(numbers[_at(place)], windows.extent)
+        at = [windows.bounds(a, place[a])[0] + s * windows.dilation[a] for a, s in enumerate(steps)]
+        places[_at(place)] = np.ravel_multi_index(at, windows.input)
+    return places
+
+
+def _max_backward(shape: Shape, dy: np.ndarray, places: np.ndarray) -> np.ndarray:
     dx = np.zeros((*shape[:2], math.prod(shape[2:])), dy.dtype)
     sample, channel = np.indices(shape[:2])
-    places = ctx.saved["places"]
     where = places.reshape(*shape[:2], math.prod(places.shape[2:]))
     np.add.at(dx, (sample[..., None], channel[..., None], where), dy.reshape(where.shape))
     return dx.reshape(shape)
 
 
-def _lower_max(low: Lowering, x: Array, windows: Windows) -> tuple[Array, Array]:
+def _lower_max(low: Lowering, x: Array, windows: Windows, whole: bool) -> tuple[Array, Array]:
     image = ready(low, x, [(0, 0)] * len(windows.input))
-    y, places = (_result(low, image, windows.output, dtype) for dtype in (x.dtype, "int64"))
+    number = "int64" if whole else _number_type(windows)
+    y, numbers = (_result(low, image, windows.output, dtype) for dtype in (x.dtype, number))
     if y.size:
-        items, group, chunks, work = _forward_items(image, windows)
+        rows = image.shape[0] * math.prod((1, *windows.output)[:-1])
+        taps = windows.output[-1] * math.prod(windows.extent)
+        group, chunks, work = groups(rows, taps * (image.shape[-1] * image.itemsize * 0.08 + 3))
         low.phase(
             "pooling.largest",
             [
-                writes(y), writes(places), reads(image), image.shape[0],
-                image.shape[-1], items, group, *_strides(image), *windows.words(),
+                writes(y), writes(numbers), reads(image), image.shape[0],
+                image.shape[-1], rows, group, *_strides(image), *windows.words(),
             ],
             chunks=chunks, work=work, flops=y.size * math.prod(windows.extent), dtype=x.dtype,
-            adaptive=windows.adaptive,
+            adaptive=windows.adaptive, number=number, whole=whole,
         )  # fmt: skip
-    return channels_second(y), channels_second(places)
+    return channels_second(y), channels_second(numbers)
 
 
-def _lower_max_backward(low: Lowering, dy: Array, windows: Windows) -> Array:
+def _lower_max_backward(low: Lowering, dy: Array, windows: Windows, whole: bool) -> Array:
     shape = low.shapes["x"]
     plain = [(0, 0)] * len(windows.input)
-    own, places = ready(low, dy, plain, dense=True), ready(low, low.saved["places"], plain, dense=True)
+    saved = low.saved["places" if whole else "numbers"]
+    own, numbers = ready(low, dy, plain, dense=True), ready(low, saved, plain, dense=True)
     dx = _result(low, own, windows.input, dy.dtype)
     if dx.size:
         blocks = -(-shape[1] // BLOCK)
-        work = dx.size * 0.3 + own.size * 1.5
+        how: dict[str, Any] = {} if whole else {"adaptive": windows.adaptive, "number": numbers.dtype}
         low.phase(
-            "pooling.largest_backward",
+            "pooling.scatter" if whole else "pooling.largest_backward",
             [
-                writes(dx), reads(places), reads(own), shape[0], shape[1], shape[0] * blocks, BLOCK, 0, 0, 0, 0,
+                writes(dx), reads(numbers), reads(own), shape[0], shape[1], shape[0] * blocks, BLOCK, 0, 0, 0, 0,
                 *windows.words(),
             ],
-            chunks=shape[0] * blocks, work=work, flops=own.size, dtype=dy.dtype,
+            chunks=shape[0] * blocks, work=dx.size * 0.3 + own.size * 1.5, flops=own.size, dtype=dy.dtype, **how,
         )  # fmt: skip
     return channels_second(dx)
 
@@ -274,30 +304,42 @@ def _lower_mean_backward(low: Lowering, dy: Array, windows: Windows, padded: boo
 # -- declarations
 
 
-def _max_op(name: str, find: Any, attributes: dict[str, Any], cases: list[dict[str, Any]], doc: str) -> Op:
+def _max_op(
+    name: str, find: Any, attributes: dict[str, Any], cases: list[dict[str, Any]], doc: str, whole: bool = False
+) -> Op:
+    """`whole` gives the places too; else numbers in windows are kept for the gradient."""
+
     def shape(own: str, shapes: dict[str, Shape | None], attrs: dict[str, Any]) -> list[Shape]:
         x = _image(own, shapes)
         result = (*x[:2], *find(own, x, attrs).output)
         return [result, result]
 
     def forward(x: np.ndarray, **attrs: Any) -> tuple[np.ndarray, np.ndarray]:
-        return _max_reference(find(name, x.shape, attrs), x)
+        windows = find(name, x.shape, attrs)
+        y, places = _max_reference(windows, x)
+        return y, places if whole else _numbers_of(windows, places)
+
+    def backward(ctx: Saved, dy: np.ndarray, _: Any = None) -> np.ndarray:
+        shape = ctx.shapes["x"]
+        if whole:
+            return _max_backward(shape, dy, ctx.saved["places"])
+        return _max_backward(shape, dy, _places_of(find(name, shape, ctx.attrs), ctx.saved["numbers"]))
 
     def lower(low: Lowering, x: Array) -> tuple[Array, Array]:
-        return _lower_max(low, x, find(name, x.shape, low.attrs))
+        return _lower_max(low, x, find(name, x.shape, low.attrs), whole)
 
     def lower_backward(low: Lowering, dy: Array, _: Any = None) -> Array:
-        return _lower_max_backward(low, dy, find(name, low.shapes["x"], low.attrs))
+        return _lower_max_backward(low, dy, find(name, low.shapes["x"], low.attrs), whole)
 
     return Op(
         name=name,
-        shapes="x:(...) -> y:(...) places:(...)",
+        shapes="x:(...) -> y:(...) places:(...)" if whole else "x:(...) -> y:(...); numbers:(...)",
         rule=shape,
         check=_plain(name),
         attributes=attributes,
-        reference=(forward, _max_backward),
+        reference=(forward, backward),
         lower=(lower, lower_backward),
-        saves=("places",),
+        saves=("places" if whole else "numbers",),
         cases=cases,
         bench=[{"x": (16, 64, 56, 56), **{n: v for n, v in cases[1].items() if n != "x"}}],
         doc=doc,
@@ -347,25 +389,37 @@ _SIZES: list[dict[str, Any]] = [
     {"x": (2, 3, 4, 4), "size": 1},
 ]
 
-max_pool = _max_op(
-    "max_pool",
-    _windows,
-    {**_WINDOWS, "dilation": 1, "ceil_mode": False},
-    [
-        {"x": (2, 3, 9), "kernel": 3, "stride": 2, "padding": 1},
-        {"x": (2, 5, 8, 7), "kernel": 2},
-        {"x": (2, 70, 9, 8), "kernel": (3, 2), "stride": (2, 1), "padding": (1, 0), "ceil_mode": True},
-        {"x": (1, 3, 11, 10), "kernel": 3, "stride": 2, "dilation": 2, "padding": 1},
-        {"x": (2, 2, 4, 5, 6), "kernel": (2, 3, 2), "stride": 1},
-        {"x": (0, 3, 4, 4), "kernel": 2},
-    ],
-    "The largest element of each window, and its place among the places of the input (in C order).\n\n"
+_WINDOW_CASES: list[dict[str, Any]] = [
+    {"x": (2, 3, 9), "kernel": 3, "stride": 2, "padding": 1},
+    {"x": (2, 5, 8, 7), "kernel": 2},
+    {"x": (2, 70, 9, 8), "kernel": (3, 2), "stride": (2, 1), "padding": (1, 0), "ceil_mode": True},
+    {"x": (1, 3, 11, 10), "kernel": 3, "stride": 2, "dilation": 2, "padding": 1},
+    {"x": (1, 17, 13, 12), "kernel": (12, 11), "padding": 5},
+    {"x": (2, 2, 4, 5, 6), "kernel": (2, 3, 2), "stride": 1},
+    {"x": (0, 3, 4, 4), "kernel": 2},
+]
+_MAX = (
     "x (N, C, ...). Windows of ``kernel`` elements, ``dilation`` apart, begin every ``stride`` (default: the window's "
-    "extent), ``padding`` before the input; ``ceil_mode`` lets the last one reach over the end. A NaN is the largest.",
+    "extent), ``padding`` before the input; ``ceil_mode`` lets the last one reach over the end. A NaN is the largest."
 )
+_PLACES = "and its place among the places of the input (in C order)."
+_MAX_ATTRIBUTES = {**_WINDOWS, "dilation": 1, "ceil_mode": False}
+
+max_pool = _max_op(
+    "max_pool", _windows, _MAX_ATTRIBUTES, _WINDOW_CASES, f"The largest element of each window.\n\n{_MAX}"
+)
+max_pool_at = _max_op(
+    "max_pool_at", _windows, _MAX_ATTRIBUTES, _WINDOW_CASES,
+    f"The largest element of each window, {_PLACES}\n\n{_MAX}", whole=True,
+)  # fmt: skip
 adaptive_max_pool = _max_op(
     "adaptive_max_pool", _adaptive, {"size": 1}, _SIZES,
-    "The largest elements of ``size`` windows along each axis (None: as many as elements), and their places.",
+    "The largest elements of ``size`` windows along each axis (None: as many as elements).",
+)  # fmt: skip
+adaptive_max_pool_at = _max_op(
+    "adaptive_max_pool_at", _adaptive, {"size": 1}, _SIZES,
+    f"The largest element of each of ``size`` windows along each axis (None: as many as elements), {_PLACES}",
+    whole=True,
 )  # fmt: skip
 avg_pool = _mean_op(
     "avg_pool",

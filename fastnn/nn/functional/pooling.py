@@ -27,10 +27,15 @@ def _max(
     return_indices: bool,
 ) -> Any:  # fmt: skip
     x, single = batched(f"max_pool{axes}d", input, axes)
-    y, places = ops.max_pool(
-        x, _plain(kernel_size), _stride(stride), _plain(padding), _plain(dilation), bool(ceil_mode)
-    )
-    return (unbatched(y, single), unbatched(places, single)) if return_indices else unbatched(y, single)
+    options = _plain(kernel_size), _stride(stride), _plain(padding), _plain(dilation), bool(ceil_mode)
+    if return_indices:
+        return _with_places(ops.max_pool_at(x, *options), single)
+    return unbatched(ops.max_pool(x, *options), single)
+
+
+def _with_places(found: tuple[Tensor, Tensor], single: bool) -> tuple[Tensor, Tensor]:
+    y, places = found
+    return unbatched(y, single), unbatched(places, single)
 
 
 def max_pool1d(
@@ -105,8 +110,9 @@ def avg_pool3d(
 
 def _adaptive_max(axes: int, input: Any, output_size: Any, return_indices: bool) -> Any:
     x, single = batched(f"adaptive_max_pool{axes}d", input, axes)
-    y, places = ops.adaptive_max_pool(x, _plain(output_size))
-    return (unbatched(y, single), unbatched(places, single)) if return_indices else unbatched(y, single)
+    if return_indices:
+        return _with_places(ops.adaptive_max_pool_at(x, _plain(output_size)), single)
+    return unbatched(ops.adaptive_max_pool(x, _plain(output_size)), single)
 
 
 def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
