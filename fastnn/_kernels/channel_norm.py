@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from numba.core import cgutils
 
 from fastnn._kernels.control import Code, Words, smaller, traced
+from fastnn._kernels.functions import relu, relu_backward
 from fastnn._kernels.jit import kernel
 from fastnn._kernels.reduction import FOLDS, converted, total_of
 from fastnn._kernels.row_norm import float64_at, within
@@ -44,6 +45,7 @@ from fastnn._kernels.vector import (
 RUN = 16  # rows whose sum is taken before it is added to the others
 WIDE = 8  # channels that are combined at once, in float64
 INPUT = 5  # where `Blocks` finds its arguments
+GATE = INPUT + 15  # where `products` finds scales and biases
 
 
 class Blocks:
@@ -169,16 +171,26 @@ def moments(dtype: str, last: bool) -> Any:
     return traced(emit)
 
 
+def _gated(dy: Value, distance: Value, line: Sequence[Value]) -> Value:
+    """What a relu after ``fma(distance, scale, bias)`` lets through; without a line, dy itself."""
+    return relu_backward(dy, fma(distance, *line)) if line else dy
+
+
 @kernel
-def products(dtype: str, last: bool) -> Any:
+def products(dtype: str, last: bool, gated: bool) -> Any:
     """Sums of dy and of ``dy (x - mean)`` of each channel over each block.
 
-    args: sums of dy, of products, dy, x, means; see `Blocks`, whose last three words are the means' distances.
+    args: sums of dy, of products, dy, x, means; see `Blocks`, whose last three words are the means' distances. Where dy
+    is `gated`, that of a relu after ``fma(x - mean, scale, bias)``, scales and biases of the channels follow.
     """
 
     def emit(code: Code, args: Words, first: Value, last_chunk: Value, scratch: Value) -> None:
         own = Blocks(code, args, dtype)
         lanes = own.lanes
+
+        def of_channel(channel: Value) -> list[Any]:
+            """Pointers to a channel's scale and bias."""
+            return [lanes.pointer(args[GATE + k].value, channel.value) for k in range(2)] if gated else []
 
         def store(found: Sequence[Value], sample: Value, block: Value, channel: Value, at: int, mask: Any) -> None:
             for array, value in enumerate(found):
@@ -193,34 +205,45 @@ def products(dtype: str, last: bool) -> Any:
                 dy, x = (own.place(k, sample, block * own.rows, channel) for k in range(2))
                 center = own.place(2, sample, block * 0, channel)
                 means = [load(lanes, center, I64(k), mask) for k in offsets]
+                lines = [[lanes.load(p, mask) for p in of_channel(channel + k)] for k in offsets]
 
                 def terms(row: Value) -> list[Value]:
                     found = []
-                    for k, mean in zip(offsets, means, strict=True):
-                        g = load(lanes, dy + row * steps[0], I64(k), mask)
-                        found += [g, g * (load(lanes, x + row * steps[1], I64(k), mask) - mean)]
+                    for k, mean, line in zip(offsets, means, lines, strict=True):
+                        d = load(lanes, x + row * steps[1], I64(k), mask) - mean
+                        g = _gated(load(lanes, dy + row * steps[0], I64(k), mask), d, line)
+                        found += [g, g * d]
                     return found
 
                 sums = _sums_of_rows(code, [lanes.kind] * 2 * len(offsets), own.count(block), terms)
                 for k, offset in enumerate(offsets):
                     store(sums[2 * k : 2 * k + 2], sample, block, channel, offset, mask)
 
-            _over_channels(code, lanes, own.channels, 2, tile)
+            # two vectors, their sums and what gates them would not fit the registers of AVX2
+            _over_channels(code, lanes, own.channels, 1 if gated else 2, tile)
 
         def line(item: Value) -> None:
             sample, channel = item // own.channels, item % own.channels
-            mean = Value(code.builder, code.builder.load(lanes.pointer(own.place(2, sample, item * 0, channel).value)))
+            center = lanes.pointer(own.place(2, sample, item * 0, channel).value)
+            numbers = [Value(code.builder, code.builder.load(p)) for p in (center, *of_channel(channel))]
             with code.range(0, own.blocks) as block:
                 rows = own.count(block)
                 dy, x = (own.place(k, sample, block * own.rows, channel) for k in range(2))
 
-                def product(lanes: Lanes, index: Any, mask: Any | None) -> Value:
-                    g = load(lanes, dy, index, mask)
-                    return within(mask, g * (load(lanes, x, index, mask) - mean.splat(lanes.count)))
+                def both(lanes: Lanes, index: Any, mask: Any | None) -> tuple[Value, Value]:
+                    mean, *line = (number.splat(lanes.count) for number in numbers)
+                    d = load(lanes, x, index, mask) - mean
+                    return _gated(load(lanes, dy, index, mask), d, line), d
 
-                for array, value in enumerate(
-                    (total_of(lanes, dy, rows), fold(lanes, rows.value, 0.0, added, product))
-                ):
+                def product(lanes: Lanes, index: Any, mask: Any | None) -> Value:
+                    g, d = both(lanes, index, mask)
+                    return within(mask, g * d)
+
+                def own_gradient(lanes: Lanes, index: Any, mask: Any | None) -> Value:
+                    return within(mask, both(lanes, index, mask)[0])
+
+                total = fold(lanes, rows.value, 0.0, added, own_gradient) if gated else total_of(lanes, dy, rows)
+                for array, value in enumerate((total, fold(lanes, rows.value, 0.0, added, product))):
                     code.builder.store(value.value, lanes.pointer(own.result(array, sample, block, channel).value))
 
         items = own.samples * (own.blocks if last else own.channels)
@@ -520,11 +543,18 @@ class Form(NamedTuple):
     function: Callable[..., Value]
 
 
+def _backward_relu(dy: Value, x: Value, mean: Value, a: Value, b: Value, c: Value, scale: Value, bias: Value) -> Value:
+    d = x - mean
+    return fma(a, _gated(dy, d, (scale, bias)), fma(b, d, c))
+
+
 FORMS = {
     "centered": Form(1, 2, lambda x, mean, scale: (x - mean) * scale),
     "affine": Form(1, 3, lambda x, mean, scale, bias: fma(x - mean, scale, bias)),
+    "affine_relu": Form(1, 3, lambda x, mean, scale, bias: relu(fma(x - mean, scale, bias))),
     "scaled": Form(1, 1, lambda x, scale: x * scale),
     "backward": Form(2, 4, lambda dy, x, mean, a, b, c: fma(a, dy, fma(b, x - mean, c))),
+    "backward_relu": Form(2, 6, _backward_relu),
 }
 
 

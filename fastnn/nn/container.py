@@ -96,9 +96,11 @@ class Sequential(_Numbered):
 
     def forward(self, input: Any) -> Any:
         """Pass the input through every module."""
-        own = self.__dict__
-        for name in self._modules.names:
-            input = own[name](input)
+        own, names = self.__dict__, iter(self._modules.names)
+        for name in names:
+            module = own[name]
+            following = next(names, None) if module._joins else None
+            input = module(input) if following is None else module._before(own[following], input)
         return input
 
     def __getitem__(self, index: int | slice) -> Any:

@@ -65,7 +65,7 @@ HOMES: dict[str, str] = {
     "ranking": "cosine_margin_loss hinge_embedding_loss margin_ranking_loss soft_margin_loss",
     "rectifiers": "celu elu hardshrink hardsigmoid hardswish hardtanh leaky_relu prelu relu6 selu softshrink threshold",
     "row_norm": "layer_norm rms_norm",
-    "channel_norm": "batch_norm batch_norm_inference group_norm",
+    "channel_norm": "batch_norm batch_norm_inference batch_norm_relu group_norm",
     "extremes": "argmax argmin max_at min_at",
     "folds": "logsumexp max min norm prod",
     "moments": "std var",

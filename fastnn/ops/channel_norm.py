@@ -17,8 +17,9 @@ from fastnn.ops.elementwise import apply as elementwise
 from fastnn.ops.elementwise import contiguous, groups, memory_order
 from fastnn.ops.lowering import Array, Lowering, Operand, reads, writes
 from fastnn.ops.op import Op, Saved, Shape
+from fastnn.ops.views import fill
 
-__all__ = ["batch_norm", "batch_norm_inference", "group_norm"]
+__all__ = ["batch_norm", "batch_norm_inference", "batch_norm_relu", "group_norm"]
 
 LEAST_ROWS, MOST_ROWS = 32, 128  # rows a block where channels lie side by side
 BLOCK_BYTES = 1 << 16  # of such a block, where that leaves enough rows
@@ -82,7 +83,9 @@ def _image(low: Lowering, x: Array, last: bool, pooled: bool) -> Image:
     return Image(x, last, n, s, c, steps)
 
 
-def _by_blocks(low: Lowering, kernel: str, image: Image, args: list[Any], steps: list[int], cost: float) -> None:
+def _by_blocks(
+    low: Lowering, kernel: str, image: Image, args: list[Any], then: list[Any], cost: float, **static: bool
+) -> None:
     """Append a phase over the blocks of an image."""
     items = image.samples * (image.blocks if image.last else image.channels)
     nanoseconds = cost * image.array.size * image.array.itemsize / 4 / max(items, 1) + 20
@@ -91,12 +94,13 @@ def _by_blocks(low: Lowering, kernel: str, image: Image, args: list[Any], steps:
         chunks = 0
     low.phase(
         f"channel_norm.{kernel}",
-        [*args, image.samples, image.space, image.channels, image.rows, image.blocks, group, *steps],
+        [*args, image.samples, image.space, image.channels, image.rows, image.blocks, group, *then],
         chunks=chunks,
         work=work,
         flops=4 * image.array.size,
         dtype=image.array.dtype,
         last=image.last,
+        **static,
     )
 
 
@@ -252,10 +256,17 @@ def _batch_backward(
 
 
 def _lower_batch(low: Lowering, x: Array, weight: Array | None, bias: Array | None) -> tuple[Array, ...]:
+    y, mean, variance, rstd, scale, image = _normalised(low, x, weight, kept=False)
+    _apply_affine(low, image, y, mean, scale, bias, own=False)
+    return y, mean, variance, rstd
+
+
+def _normalised(low: Lowering, x: Array, weight: Array | None, kept: bool) -> tuple[Any, ...]:
+    """Where y goes, and the phases that take a batch's moments; `kept` makes scales an output."""
     last = lies_last(x)
     y = low.output(x.shape, x.dtype, _order(x.ndim, last))
     mean, variance, rstd = (low.output((x.shape[1],), x.dtype) for _ in range(3))
-    scale = low.temporary((x.shape[1],), x.dtype)
+    scale = (low.output if kept else low.temporary)((x.shape[1],), x.dtype)
     image = _image(low, x, last, pooled=True)
     means, rests, squares = _moments(low, image)
     given = [writes(mean), writes(variance), writes(rstd), writes(scale), reads(means), reads(rests), reads(squares)]
@@ -263,8 +274,7 @@ def _lower_batch(low: Lowering, x: Array, weight: Array | None, bias: Array | No
         low, "pooled", image.channels, 2 * image.samples * image.blocks,
         [*given, _optional(low, weight), low.cell("eps")], [image.samples, image.space, image.rows, image.blocks],
     )  # fmt: skip
-    _apply_affine(low, image, y, mean, scale, bias, own=False)
-    return y, mean, variance, rstd
+    return y, mean, variance, rstd, scale, image
 
 
 def _apply_affine(
@@ -276,13 +286,18 @@ def _apply_affine(
     _apply(low, "centered" if bias is None else "affine", image, y, [image], numbers)
 
 
-def _products(low: Lowering, x: Image, dy: Image, mean: Array, own: bool) -> tuple[Array, Array]:
-    """Append the phase that takes each block's sums of dy and of ``dy (x - mean)``."""
+def _products(
+    low: Lowering, x: Image, dy: Image, mean: Array, own: bool, gate: tuple[Array, ...] = ()
+) -> tuple[Array, Array]:
+    """Append the phase that takes each block's sums of dy and of ``dy (x - mean)``.
+
+    `gate` : scales and biases of the channels, where what follows them is a relu whose result got dy.
+    """
     shape = (x.samples, x.blocks, x.channels)
     sums, products = (low.temporary(shape, x.array.dtype) for _ in range(2))
     given = [writes(sums), writes(products), reads(dy.array), reads(x.array), reads(mean)]
-    steps = [*dy.steps, *x.steps, x.channels if own else 0, 0, 1]
-    _by_blocks(low, "products", x, given, steps, 0.3)
+    then = [*dy.steps, *x.steps, x.channels if own else 0, 0, 1, *map(reads, gate)]
+    _by_blocks(low, "products", x, given, then, 0.3, gated=bool(gate))
     return sums, products
 
 
@@ -301,12 +316,18 @@ def _parameter_gradients(
 
 
 def _lower_batch_backward(low: Lowering, dy: Array | None, dmean: Array | None, dvariance: Array | None) -> Any:
+    return _backward_by_batch(low, dy, dmean, dvariance, ())
+
+
+def _backward_by_batch(
+    low: Lowering, dy: Array | None, dmean: Array | None, dvariance: Array | None, gate: tuple[Array, ...]
+) -> Any:
     x, mean, rstd = low.saved["x"], low.saved["mean"], low.saved["rstd"]
     if dy is None:
         return NotImplemented
     last = lies_last(x)
     image, given = _image(low, x, last, pooled=True), _image(low, dy, last, pooled=True)
-    sums, products = _products(low, image, given, mean, own=False)
+    sums, products = _products(low, image, given, mean, own=False, gate=gate)
     dbias, dweight = _parameter_gradients(low, image, sums, products, rstd, own=False)
     if not low.needs["x"]:
         return None, dweight, dbias
@@ -320,8 +341,57 @@ def _lower_batch_backward(low: Lowering, dy: Array | None, dmean: Array | None, 
         ],
         [image.samples * image.space],
     )  # fmt: skip
-    _apply(low, "backward", image, dx, [given, image], [(n, False) for n in (mean, a, b, c)])
+    form = "backward_relu" if gate else "backward"
+    _apply(low, form, image, dx, [given, image], [(n, False) for n in (mean, a, b, c, *gate)])
     return dx, dweight, dbias
+
+
+# -- batch normalisation, then what is not negative
+
+
+def _batch_norm_relu(
+    x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, *, eps: float = 1e-5
+) -> tuple[np.ndarray, ...]:
+    """``relu(batch_norm(x, weight, bias))``, and what `batch_norm` gives beside it.
+
+    The backward pass computes again which elements the relu let through, so neither what it took nor what it gave is
+    kept.
+    """
+    z, mean, variance, rstd = _batch_norm(x, weight, bias, eps=eps)
+    return np.where(z <= 0, 0, z).astype(x.dtype), mean, variance, rstd, rstd if weight is None else rstd * weight
+
+
+def _batch_relu_backward(
+    ctx: Saved, dy: np.ndarray | None, dmean: np.ndarray | None, dvariance: np.ndarray | None
+) -> tuple[np.ndarray, ...]:
+    x = ctx.saved["x"]
+    if dy is not None:
+        z = (x - _beside(ctx.saved["mean"], x)) * _beside(ctx.saved["scale"], x)
+        bias = ctx.saved.get("bias")
+        dy = np.where((z if bias is None else z + _beside(bias, x)) <= 0, 0, dy).astype(dy.dtype)
+    return _batch_backward(ctx, dy, dmean, dvariance)
+
+
+def _batch_relu_rule(name: str, shapes: dict[str, Shape | None], attrs: dict[str, Any]) -> list[Shape]:
+    x, channels = _channels(name, shapes)
+    return [x, (channels,), (channels,), (channels,), (channels,)]
+
+
+def _biases(low: Lowering, bias: Array | None, scale: Array) -> Array:
+    if bias is not None:
+        return contiguous(low, bias)
+    return fill(low, low.temporary(scale.shape, scale.dtype))
+
+
+def _lower_batch_relu(low: Lowering, x: Array, weight: Array | None, bias: Array | None) -> tuple[Array, ...]:
+    y, mean, variance, rstd, scale, image = _normalised(low, x, weight, kept=True)
+    _apply(low, "affine_relu", image, y, [image], [(n, False) for n in (mean, scale, _biases(low, bias, scale))])
+    return y, mean, variance, rstd, scale
+
+
+def _lower_batch_relu_backward(low: Lowering, dy: Array | None, dmean: Array | None, dvariance: Array | None) -> Any:
+    scale = low.saved["scale"]
+    return _backward_by_batch(low, dy, dmean, dvariance, (scale, _biases(low, low.saved.get("bias"), scale)))
 
 
 # -- by given moments
@@ -512,6 +582,19 @@ batch_norm = Op(
     domain=_POSITIVE,
     cases=[*map(_case, _SHAPES), *(_case((4, 5, 3), w) for w in _WITHOUT), _case((3, 0, 2))],
     bench=[_case((128, 512)), _case((16, 64, 56, 56))],
+)
+batch_norm_relu = Op(
+    name="batch_norm_relu",
+    shapes="x:(...) weight:(...)? bias:(...)? -> y:(...) mean:(...) variance:(...); rstd:(...) scale:(...)",
+    rule=_batch_relu_rule,
+    cells={"eps": 1e-5},
+    floating=True,
+    reference=(_batch_norm_relu, _batch_relu_backward),
+    lower=(_lower_batch_relu, _lower_batch_relu_backward),
+    saves=("x", "weight", "bias", "mean", "rstd", "scale"),
+    domain=_POSITIVE,
+    cases=[*map(_case, _SHAPES), *(_case((4, 5, 3), w) for w in _WITHOUT), _case((3, 0, 2))],
+    bench=[_case((16, 64, 56, 56))],
 )
 batch_norm_inference = Op(
     name="batch_norm_inference",

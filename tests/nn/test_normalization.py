@@ -68,6 +68,46 @@ def test_batches_without_samples_count_but_move_nothing():
     np.testing.assert_array_equal(layer.running_var.numpy(), 1)
 
 
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1)])
+def test_a_relu_that_follows_is_done_at_once_in_the_same_bits(affine, order):
+    ops = []
+    x = drawn(4, 19, 5, 6)
+    x = x.permute(*order).contiguous().permute(*np.argsort(order).tolist())
+    grads = []
+    for apart in (False, True):
+        layer, relu = nn.BatchNorm2d(19, affine=affine), nn.ReLU()
+        if affine:
+            nn.init.uniform_(layer.weight, 0.5, 1.5, generator=fastnn.Generator().manual_seed(1))
+            nn.init.uniform_(layer.bias, -0.5, 0.5, generator=fastnn.Generator().manual_seed(2))
+        own = x.detach().clone().requires_grad_()
+        y = relu(layer(own)) if apart else nn.Sequential(layer, relu)(own)
+        ops.append(y.grad_fn.name())
+        (y * y).sum().backward()
+        running = [layer.running_mean, layer.running_var, layer.num_batches_tracked]
+        grads.append([a.numpy() for a in (y.detach(), own.grad, *(p.grad for p in layer.parameters()), *running)])
+    assert ops[0] != ops[1]
+    for one, two in zip(*grads, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_whoever_wants_what_lies_before_a_relu_gets_it():
+    seen = []
+    x = drawn(2, 3, 4, 4)
+    for hooked in (0, 1):
+        model = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU())
+        model[hooked].register_forward_hook(lambda module, args, y: seen.append((args[0], y)))
+        y = model(x)
+        assert (y.detach().numpy() >= 0).all()
+    assert (seen[0][1].detach().numpy() < 0).any()
+    assert (seen[1][0].detach().numpy() < 0).any()
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU())
+    model[1].forward = lambda input: input
+    assert (model(x).detach().numpy() < 0).any()
+    layer = nn.BatchNorm2d(3).eval()
+    np.testing.assert_array_equal(nn.Sequential(layer, nn.ReLU()).eval()(x).detach(), F.relu(layer(x)).detach())
+
+
 def test_instance_norm_tracks_the_mean_of_samples():
     layer = nn.InstanceNorm1d(3, momentum=0.5, affine=True, track_running_stats=True)
     x = drawn(4, 3, 7)
