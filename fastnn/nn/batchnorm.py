@@ -9,10 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn import _default_dtype
-from fastnn._runtime.capture import active
 from fastnn.errors import ShapeError
 from fastnn.nn import functional as F
-from fastnn.nn.activation import ReLU
 from fastnn.nn.init import ones_, zeros_
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter, unset
@@ -116,25 +114,12 @@ class BatchNorm(NormBase):
     In training the batch's moments serve; otherwise the running ones do, where there are some.
     """
 
-    _joins = True
-
     def forward(self, input: Any) -> Tensor:
         """Normalise each channel."""
-        return self._normalised(input, F.batch_norm)
+        return self.normalised(input, F.batch_norm)
 
-    def _before(self, following: Module, input: Any) -> Any:
-        """``following(self(input))``; where a `ReLU` follows, and nobody wants what is between, both are one op."""
-        if type(following) is not ReLU or type(self) not in _PLAIN or self._hooked or following._hooked:
-            return following(self(input))
-        if "forward" in self.__dict__ or "forward" in following.__dict__:
-            return following(self(input))
-        recorder = active()
-        if recorder is not None:
-            recorder.entered(self)
-            recorder.entered(following)
-        return self._normalised(input, F.normalization.batch_norm_relu)
-
-    def _normalised(self, input: Any, function: Callable[..., Tensor]) -> Tensor:
+    def normalised(self, input: Any, function: Callable[..., Tensor]) -> Tensor:
+        """The input normalised by a function with the arguments of `functional.batch_norm`."""
         x = self._checked(input)
         momentum: Any = self.momentum
         if self.training and self.num_batches_tracked is not None:
@@ -171,7 +156,5 @@ class BatchNorm3d(BatchNorm):
 
     axes = (5,)
 
-
-_PLAIN = (BatchNorm1d, BatchNorm2d, BatchNorm3d)
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]

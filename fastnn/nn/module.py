@@ -42,7 +42,6 @@ class Module(ModuleHooks, ModuleState, ModuleConversion):
 
     training: bool
     call_super_init: bool = False  # whether __init__ calls that of the next class, which another base may be
-    _joins: bool = False  # whether `_before` may do the work of the module that follows, too
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if not self.call_super_init and (args or kwargs):
@@ -70,10 +69,6 @@ class Module(ModuleHooks, ModuleState, ModuleConversion):
         if self._hooked:
             return call_hooked(self, args, kwargs)
         return self.forward(*args, **kwargs)
-
-    def _before(self, following: Module, input: Any) -> Any:
-        """``following(self(input))``, for modules that can do some of it at once (`_joins`)."""
-        return following(self(input))
 
     # -- attributes
 

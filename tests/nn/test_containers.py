@@ -218,3 +218,23 @@ def test_unflatten_undoes_flatten():
     ):
         with pytest.raises(error):
             wrong()
+
+
+@pytest.mark.parametrize("options", [{}, {"stride": 1, "padding": 1}, {"stride": 1, "dilation": 2}, {"ceil_mode": True}])
+@pytest.mark.parametrize("inplace", [False, True])
+def test_a_relu_before_a_pool_gives_the_same_bits_after_it(options, inplace):
+    x = np.random.default_rng(0).integers(-6, 4, (3, 5, 7, 8)).astype("float32")
+    x[0, 0, :4, :4] = [-1, -0.0, 0, np.nan]
+    x[0, 1, :4, :4] = -np.inf
+    x[0, 2, :4, :4] = np.inf
+    found = []
+    for apart in (False, True):
+        relu, pool = nn.ReLU(inplace), nn.MaxPool2d(2, **options)
+        own = fastnn.tensor(x, requires_grad=True)
+        between = own * 1.0
+        y = pool(relu(between)) if apart else nn.Sequential(relu, pool)(between)
+        (y * fastnn.arange(y.numel()).reshape(y.shape)).sum().backward()
+        found.append([y.detach().numpy(), own.grad.numpy(), between.detach().numpy()])
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, two)
+        np.testing.assert_array_equal(np.signbit(one), np.signbit(two))
