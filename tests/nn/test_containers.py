@@ -220,7 +220,9 @@ def test_unflatten_undoes_flatten():
             wrong()
 
 
-@pytest.mark.parametrize("options", [{}, {"stride": 1, "padding": 1}, {"stride": 1, "dilation": 2}, {"ceil_mode": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"stride": 1, "padding": 1}, {"stride": 1, "dilation": 2}, {"ceil_mode": True}]
+)
 @pytest.mark.parametrize("inplace", [False, True])
 def test_a_relu_before_a_pool_gives_the_same_bits_after_it(options, inplace):
     x = np.random.default_rng(0).integers(-6, 4, (3, 5, 7, 8)).astype("float32")
