@@ -58,6 +58,7 @@ from fastnn.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropo
 from fastnn.nn.embedding import Embedding
 from fastnn.nn.flatten import Flatten, Unflatten
 from fastnn.nn.instancenorm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
+from fastnn.nn.interpolation import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 from fastnn.nn.lazy import (
     LazyBatchNorm1d,
     LazyBatchNorm2d,
@@ -280,6 +281,9 @@ __all__ = [
     "Unfold",
     "UninitializedBuffer",
     "UninitializedParameter",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
     "ZeroPad1d",
     "ZeroPad2d",
     "ZeroPad3d",

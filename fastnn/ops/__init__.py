@@ -55,6 +55,7 @@ HOMES: dict[str, str] = {
     "minimum nan_to_num nextafter remainder round sign trunc where",
     "mixture": "addcdiv addcmul entropy erfc erfinv lerp logit xlog1py xlogy",
     "pooling": "adaptive_avg_pool adaptive_max_pool adaptive_max_pool_at avg_pool max_pool max_pool_at",
+    "interpolation": "interpolate",
     "question": "isfinite isinf isnan isneginf isposinf logical_and logical_not logical_or logical_xor signbit",
     "distance": "cosine_similarity pairwise_distance",
     "gates": "glu logsigmoid mish softplus softsign tanhshrink",

@@ -62,6 +62,7 @@ from fastnn.nn.functional.dropout import (
     dropout3d,
     feature_alpha_dropout,
 )
+from fastnn.nn.functional.interpolation import interpolate
 from fastnn.nn.functional.linear import bilinear, linear
 from fastnn.nn.functional.normalization import (
     batch_norm,
@@ -168,6 +169,7 @@ __all__ = [
     "hinge_embedding_loss",
     "huber_loss",
     "instance_norm",
+    "interpolate",
     "kl_div",
     "l1_loss",
     "layer_norm",
