@@ -82,7 +82,10 @@ HOMES: dict[str, str] = {
     "soft_targets": "soft_cross_entropy",
 }
 
-_LAZY = {name: module for module, names in HOMES.items() for name in names.split()}
+# Functions over ops, found as ops are.
+FUNCTIONS: dict[str, str] = {"data_format": "conv1d conv2d conv3d"}
+
+_LAZY = {name: module for table in (HOMES, FUNCTIONS) for module, names in table.items() for name in names.split()}
 
 
 def every() -> dict[str, Any]:
