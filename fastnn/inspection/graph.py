@@ -213,19 +213,25 @@ def trace_graph(
         raise ValueError(f"plot_model: depth must be None or an int from 0 on, got {depth!r}")
     given = running.arguments("plot_model", model, input, dtypes)
     model = running.without_lazy("plot_model", model, given)
+    observer = GraphObserver(model, depth)
+    trace("plot_model", observer, given, mode)
+    return observer.graph
+
+
+def trace(name: str, observer: GraphObserver, given: running.Arguments, mode: str | None) -> None:
+    """Run an observer's model once, which is not lazy, and let it draw the graph; `name` as errors call the caller."""
+    model = observer.model
     given = replace(
         given,
         args=tuple(map(_recorded, given.args)),
         kwargs={name: _recorded(value) for name, value in given.kwargs.items()},
     )
-    observer = GraphObserver(model, depth)
-    with running.unchanged(model, "plot_model", mode), enable_grad():
-        for name, tensor in _named(model, given):
-            observer.box("input", name, "", [tensor])
+    with running.unchanged(model, name, mode), enable_grad():
+        for argument, tensor in _named(model, given):
+            observer.box("input", argument, "", [tensor])
         with observer:
-            output = running.called("plot_model", model, given)
+            output = running.called(name, model, given)
         outputs = tensors_in(output)
         last = observer.box("output", "", "")
         last.outputs = tuple(tensor.shape for tensor in outputs)
         observer.connect(observer._sources(outputs), last)
-    return observer.graph
