@@ -7,9 +7,10 @@ never looks at the number of threads; `fastnn.explain` shows it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
-from fastnn.ops.convolution import general
+from fastnn.ops.convolution import general, winograd
 from fastnn.ops.convolution.geometry import Geometry, Problem
 from fastnn.ops.lowering import Array, Candidate, Lowering
 
@@ -44,7 +45,15 @@ GENERAL = Variant(
     input_gradient=general.input_gradient,
     weight_gradient=general.weight_gradient,
 )
-VARIANTS = (GENERAL,)
+WINOGRAD = Variant(
+    name="winograd 4x4",
+    refuses=partial(winograd.refuses, large=4),
+    nanoseconds=partial(winograd.nanoseconds, large=4),
+    forward=partial(winograd.forward, large=4),
+    input_gradient=partial(winograd.input_gradient, large=4),
+    weight_gradient=partial(winograd.weight_gradient, large=4),
+)
+VARIANTS = (GENERAL, WINOGRAD)
 
 
 def choose(low: Lowering, problem: Problem) -> Variant:
