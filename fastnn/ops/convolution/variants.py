@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from fastnn.ops.convolution import general, winograd
+from fastnn.ops.convolution import depthwise, general, winograd
 from fastnn.ops.convolution.geometry import Geometry, Problem
 from fastnn.ops.lowering import Array, Candidate, Lowering
 
@@ -53,7 +53,15 @@ WINOGRAD = Variant(
     input_gradient=partial(winograd.input_gradient, large=4),
     weight_gradient=partial(winograd.weight_gradient, large=4),
 )
-VARIANTS = (GENERAL, WINOGRAD)
+DEPTHWISE = Variant(
+    name="depthwise",
+    refuses=depthwise.refuses,
+    nanoseconds=depthwise.nanoseconds,
+    forward=depthwise.forward,
+    input_gradient=depthwise.input_gradient,
+    weight_gradient=depthwise.weight_gradient,
+)
+VARIANTS = (GENERAL, WINOGRAD, DEPTHWISE)
 
 
 def choose(low: Lowering, problem: Problem) -> Variant:
