@@ -419,3 +419,18 @@ def test_nodes_cannot_be_made_by_hand():
     node = type((leaf(1) * 2.0).grad_fn)
     with pytest.raises(TypeError):
         node()
+
+
+def test_only_what_leads_to_the_wanted_gradients_is_computed():
+    x, w = (fastnn.tensor(np.ones((3, 3), "f4"), requires_grad=True) for _ in range(2))
+    y = fastnn.matmul(x, w).sum()
+    fired = []
+    w.register_hook(fired.append)
+    (dx,) = fastnn.autograd.grad(y, [x], retain_graph=True)
+    assert not fired
+    np.testing.assert_array_equal(dx.numpy(), np.full((3, 3), 3, "f4"))
+    (dw,) = fastnn.autograd.grad(y, [w], retain_graph=True)
+    assert len(fired) == 1
+    y.backward()
+    np.testing.assert_array_equal(w.grad.numpy(), dw.numpy())
+    np.testing.assert_array_equal(x.grad.numpy(), dx.numpy())

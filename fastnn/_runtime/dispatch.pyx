@@ -656,14 +656,14 @@ cdef class Primitive:
         return kept
 
     @cython.final
-    cdef list backward(self, OpNode node, list gradients):
-        """Gradients of the inputs of a recorded call, None where they are not wanted."""
+    cdef list backward(self, OpNode node, list gradients, uint32_t needs):
+        """Gradients of the inputs of a recorded call that have a bit in `needs`, None for the others."""
         cdef Signature signature
         cdef double[MAX_CELLS] cells
         cdef Recipe recipe = node.recipe, found = None, candidate
         cdef list saved = list(node.saved[:self.n_saved]), inputs = gradients + saved
         cdef tuple wanted
-        signature.add_word(node.needs)
+        signature.add_word(needs)
         for value in gradients:
             if value is None:
                 signature.add_word(-1)
@@ -674,14 +674,14 @@ cdef class Primitive:
                 found = candidate
                 break
         if found is None:
-            wanted = tuple([node.needs >> i & 1 == 1 for i in range(self.n_inputs)])
+            wanted = tuple([needs >> i & 1 == 1 for i in range(self.n_inputs)])
             found = self._lower_backward(recipe, wanted, gradients, saved)
             found.key = packed(&signature)
             recipe.backward.append(found)
         take_cells(node.cells, cells)
         cdef list results = found.run(PySequence_Fast_ITEMS(inputs), cells, node.cells, None)
         if observed():
-            wanted = tuple([node.needs >> i & 1 == 1 for i in range(self.n_inputs)])
+            wanted = tuple([needs >> i & 1 == 1 for i in range(self.n_inputs)])
             for observer in observing():
                 observer.backward(self, node, recipe, found, wanted)
         return results
@@ -768,7 +768,7 @@ cdef class OpNode(Node):
             return f"input {self.op.input_names[self.op.saved[place]]}"
         return "result"
 
-    cdef list apply(self, list gradients):
+    cdef list apply(self, list gradients, uint32_t asked):
         cdef int i, n = self.op.n_saved
         cdef Version version
         if self.released:
@@ -783,7 +783,7 @@ cdef class OpNode(Node):
                     f"backward through {self.op.name}: its {self.what(i)} was changed in place after the forward pass "
                     f"(version {version.value}, saved at {self.version_values[i]}); clone it before changing it"
                 )
-        return self.op.backward(self, gradients)
+        return self.op.backward(self, gradients, self.needs & asked)
 
     cdef void release(self):
         self.released = True

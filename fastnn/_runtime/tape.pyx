@@ -8,7 +8,7 @@
 """
 
 cimport numpy as cnp
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 
 from fastnn._runtime.memory cimport Block
 from fastnn._runtime.tensor cimport Node, TensorBase, add_arrays, as_array, catch_up, observing, wrap
@@ -67,7 +67,7 @@ def run_backward(list roots, list gradients, bint retain_graph, list targets=Non
     cdef list heap = [], results
     cdef list produced, outgoing
     cdef dict wanted = None, leaves = {}
-    cdef set useful = None
+    cdef set useful = None, goals = None
     cdef Node node
     cdef _Pending slot
     cdef TensorBase tensor
@@ -83,7 +83,11 @@ def run_backward(list roots, list gradients, bint retain_graph, list targets=Non
             tensor = <TensorBase>target
             catch_up(tensor)
             wanted.setdefault((id(tensor) if tensor._node is None else id(tensor._node), tensor._output), []).append(i)
-        useful = _useful_nodes(roots, targets)
+        goals = set()
+        for target in targets:
+            tensor = <TensorBase>target
+            goals.add(tensor if tensor._node is None else tensor._node)
+        useful = _useful_nodes(roots, goals)
     cdef tuple observers = observing()
     for observer in observers:
         observer.walk(True)
@@ -113,7 +117,7 @@ def run_backward(list roots, list gradients, bint retain_graph, list targets=Non
                         results[place] = outgoing[i]
                 if node not in useful:
                     continue
-            produced = node.apply(outgoing)
+            produced = node.apply(outgoing, 0xffffffff if useful is None else asked_of(node, goals, useful))
             if not retain_graph:
                 node.release()
             for i in range(len(node.edges)):
@@ -184,15 +188,23 @@ cdef _send(dict pending, list heap, dict leaves, object edge, int output, cnp.nd
         slot.owned[output] = True
 
 
-cdef set _useful_nodes(list roots, list targets):
-    """Nodes from which a target can be reached."""
-    cdef set goals = set(), useful = set(), seen = set()
+cdef uint32_t asked_of(Node node, set goals, set useful):
+    """A bit for each input of a node whose gradient leads to a goal."""
+    cdef uint32_t asked = 0
+    cdef int i
+    for i in range(len(node.edges)):
+        edge = node.edges[i]
+        if edge is not None and (edge in goals or edge in useful):
+            asked |= <uint32_t>1 << i
+    return asked
+
+
+cdef set _useful_nodes(list roots, set goals):
+    """Nodes from which a goal (a leaf, or a node) can be reached."""
+    cdef set useful = set(), seen = set()
     cdef list stack = [], order = []
     cdef TensorBase tensor
     cdef Node node
-    for target in targets:
-        tensor = <TensorBase>target
-        goals.add(tensor if tensor._node is None else tensor._node)
     for root in roots:
         tensor = <TensorBase>root
         if tensor._node is not None:

@@ -1,5 +1,5 @@
 cimport numpy as cnp
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastnn._runtime.call cimport MAX_INPUTS
 
@@ -37,7 +37,7 @@ cdef class Node:
     cdef dict hooks
     cdef dict retained
 
-    cdef list apply(self, list gradients)
+    cdef list apply(self, list gradients, uint32_t asked)
     cdef void release(self)
     cdef tuple output_layout(self, int output)
     cdef save_apart(self, cnp.ndarray array)

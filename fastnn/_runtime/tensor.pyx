@@ -15,7 +15,7 @@
 cimport cython
 cimport numpy as cnp
 from cpython.ref cimport PyObject
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from fastnn._runtime.capture cimport recorder
 from fastnn._runtime.layout cimport behaved, same_shape, same_strides
@@ -218,7 +218,8 @@ cdef class Node:
     def __init__(self):
         raise TypeError("nodes are made by the ops that are recorded")
 
-    cdef list apply(self, list gradients):
+    cdef list apply(self, list gradients, uint32_t asked):
+        """The gradients of the inputs; only those that have a bit in `asked` are used, others may be left out."""
         raise NotImplementedError
 
     cdef void release(self):
@@ -255,7 +256,7 @@ cdef class Node:
 cdef class FunctionNode(Node):
     """A view or a conversion: `function` turns the gradient of the output into that of the only input."""
 
-    cdef list apply(self, list gradients):
+    cdef list apply(self, list gradients, uint32_t asked):
         cdef cnp.ndarray found = as_array(self.function(gradients[0]))
         if recorder() != NULL:
             (<object>recorder()).applied(self.function, gradients[0], [found])
@@ -333,7 +334,7 @@ def same_copy(cnp.ndarray array):
 cdef class OverwriteNode(Node):
     """A change in place of a part of a tensor: the gradient of that part goes to what was put there."""
 
-    cdef list apply(self, list gradients):
+    cdef list apply(self, list gradients, uint32_t asked):
         whole, part = self.window.open()
         whole[...] = gradients[0]
         put = part.copy()
@@ -352,7 +353,7 @@ cdef class OverwriteNode(Node):
 cdef class CallNode(Node):
     """A call with several inputs or outputs: `function` turns the outputs' gradients into the inputs'."""
 
-    cdef list apply(self, list gradients):
+    cdef list apply(self, list gradients, uint32_t asked):
         if self.released:
             raise GraphError(
                 f"backward through {self.function_name} a second time: what it had saved was freed by the first "
