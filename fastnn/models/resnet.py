@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from fastnn import nn
 from fastnn.models._layers import Norm, no_weights, start_convolutions
+from fastnn.nn.joining import in_turn
 from fastnn.tensor import Tensor
 
 STEMS = ("imagenet", "cifar")
@@ -55,7 +56,7 @@ class BasicBlock(nn.Module):
     def forward(self, x: Any) -> Tensor:
         """Give (N, planes, H / stride, W / stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        y = self.relu(self.bn1(self.conv1(x)))
+        y = in_turn(x, (self.conv1, self.bn1, self.relu))
         sums: Tensor = self.relu(self.bn2(self.conv2(y)) + shortcut)
         return sums
 
@@ -90,8 +91,8 @@ class Bottleneck(nn.Module):
     def forward(self, x: Any) -> Tensor:
         """Give (N, 4 * planes, H / stride, W / stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        y = self.relu(self.bn1(self.conv1(x)))
-        y = self.relu(self.bn2(self.conv2(y)))
+        y = in_turn(x, (self.conv1, self.bn1, self.relu))
+        y = in_turn(y, (self.conv2, self.bn2, self.relu))
         sums: Tensor = self.relu(self.bn3(self.conv3(y)) + shortcut)
         return sums
 
@@ -173,7 +174,7 @@ class ResNet(nn.Module):
 
     def forward(self, x: Any) -> Tensor:
         """Give the logits of images (N, in_channels, H, W)."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = in_turn(x, (self.conv1, self.bn1, self.relu, self.maxpool))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         logits: Tensor = self.fc(self.avgpool(x).flatten(1))
         return logits

@@ -7,7 +7,7 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Va
 from typing import Any, TypeVar
 
 from fastnn._numpy_views import integer
-from fastnn.nn.joining import PAIRS, joined
+from fastnn.nn.joining import in_turn
 from fastnn.nn.module import Module, indented
 
 S = TypeVar("S", bound="_Numbered")
@@ -97,20 +97,8 @@ class Sequential(_Numbered):
 
     def forward(self, input: Any) -> Any:
         """Pass the input through every module."""
-        own, waiting = self.__dict__, None
-        for name in self._modules.names:
-            module = own[name]
-            if waiting is not None:
-                both = joined(waiting, module)
-                if both is not None:
-                    input, waiting = both(waiting, module, input), None
-                    continue
-                input, waiting = waiting(input), None
-            if type(module) in PAIRS:
-                waiting = module
-            else:
-                input = module(input)
-        return input if waiting is None else waiting(input)
+        own = self.__dict__
+        return in_turn(input, [own[name] for name in self._modules.names])
 
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):

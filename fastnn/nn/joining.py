@@ -1,4 +1,4 @@
-"""Neighbours in a `Sequential` that are computed otherwise than one after the other: with less work, in the same bits.
+"""Modules applied in turn, as in a `Sequential`; some neighbours at once, with less work and in the same bits.
 
 Only where nobody can see the difference: both are layers of this library and not of classes of one's own, have no hooks
 and no `forward` of their own.
@@ -6,7 +6,7 @@ and no `forward` of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from fastnn._runtime.capture import active
@@ -41,6 +41,23 @@ PAIRS: dict[type, dict[type, Joined]] = {
     ReLU: dict.fromkeys((MaxPool1d, MaxPool2d, MaxPool3d), _pool_and_cut),
     **{norm: {ReLU: _normalise_and_cut} for norm in (BatchNorm1d, BatchNorm2d, BatchNorm3d)},
 }
+
+
+def in_turn(input: Any, modules: Iterable[Module]) -> Any:
+    """Pass the input through modules, one after the other or, where that saves work, two at once."""
+    waiting = None
+    for module in modules:
+        if waiting is not None:
+            both = joined(waiting, module)
+            if both is not None:
+                input, waiting = both(waiting, module, input), None
+                continue
+            input, waiting = waiting(input), None
+        if type(module) in PAIRS:
+            waiting = module
+        else:
+            input = module(input)
+    return input if waiting is None else waiting(input)
 
 
 def joined(first: Module, second: Module) -> Joined | None:
