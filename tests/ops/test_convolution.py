@@ -9,7 +9,7 @@ from fastnn.ops.convolution import reference, variants
 from fastnn.ops.convolution.geometry import Geometry, Problem, forward_geometry
 from fastnn.testing.phases import Execution, lowering
 
-WAYS = {v.name: v for v in variants.VARIANTS if v.name in ("contraction", "depthwise")}
+WAYS = {v.name: v for v in variants.VARIANTS if v.name in ("contraction", "depthwise", "direct")}
 DTYPES = ("float32", "float64")
 
 
@@ -116,7 +116,43 @@ def test_depthwise_with_large_kernels(kernel):
     assert check(WAYS["depthwise"], x, w, geometry_of(x, w, padding=4, groups=19), rng) == 3
 
 
-@pytest.mark.parametrize(("x", "w"), [((2, 40, 9, 8), (40, 1, 3, 3))])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_direct_at_edges_of_tiles_and_panels(dtype):
+    rng = np.random.default_rng(9)
+    panel = 2 * cpu.target().lanes(dtype)
+    for channels, outputs in (
+        (1, 1),
+        (1, panel - 1),
+        (3, panel),
+        (40, panel + 1),
+        (17, 2 * panel),
+        (70, 2 * panel + 3),
+    ):
+        for height, width in ((1, 5), (1, 6), (1, 7), (5, 1), (6, 2), (2, 13), (11, 12)):
+            x = integers(rng, 2, channels, height, width, dtype=dtype)
+            w = integers(rng, outputs, channels, 3, 3, dtype=dtype)
+            for stride in (1, 2):
+                assert check(WAYS["direct"], x, w, geometry_of(x, w, stride=stride, padding=1), rng, height > 1) == 3
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "attrs"),
+    [
+        ((1, 2, 3000), (3, 2, 5), {}),  # columns are cut
+        ((40, 3, 5, 5), (8, 3, 3, 3), {"padding": 1}),  # several samples a chunk
+        ((1, 80, 40, 50), (20, 80, 5, 5), {"padding": 2}),  # several blocks of channels, rows are cut
+        ((2, 3, 33, 31), (65, 3, 7, 7), {"stride": 2, "padding": 3}),
+        ((2, 12, 9, 9), (20, 6, 3, 3), {"groups": 2, "dilation": 2, "padding": (2, 1)}),
+        ((2, 4, 20, 20), (4, 4, 2, 3), {"stride": (2, 3)}),
+    ],
+)
+def test_direct_with_large_and_odd_problems(x, w, attrs):
+    rng = np.random.default_rng(10)
+    x, w = integers(rng, *x, dtype="float32"), integers(rng, *w, dtype="float32")
+    assert check(WAYS["direct"], x, w, geometry_of(x, w, **attrs), rng) >= 2
+
+
+@pytest.mark.parametrize(("x", "w"), [((2, 5, 9, 8), (20, 5, 3, 3)), ((2, 40, 9, 8), (40, 1, 3, 3))])
 def test_a_sample_has_the_same_bits_alone_and_on_any_number_of_threads(x, w):
     rng = np.random.default_rng(8)
     x, w = (rng.standard_normal(shape).astype(np.float32) for shape in (x, w))

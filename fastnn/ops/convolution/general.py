@@ -11,14 +11,13 @@ C. With one channel a group, taps are added one after the other, channels beside
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from fastnn._kernels import cpu
 from fastnn._kernels.matmul.table import CYCLE_NS
 from fastnn.ops.contraction import contract
+from fastnn.ops.convolution.classes import Class, axis_classes
 from fastnn.ops.convolution.geometry import PLACES, TAPS, Geometry, Problem
 from fastnn.ops.convolution.layout import channels_last, channels_second, join, ready, split
 from fastnn.ops.elementwise import apply
@@ -83,38 +82,11 @@ def _tap_by_tap(low: Lowering, view: Array, weight: Array, count: int) -> Array:
     return join(y, y.ndim - 2)
 
 
-class _Class(NamedTuple):
-    """Places of an axis with the same remainder, and the taps that they meet.
-
-    Place ``first + step * q`` meets tap ``tap + tap_step * u`` at output ``q + start - back * u``.
-    """
-
-    places: int
-    tap: int
-    tap_step: int
-    taps: int
-    start: int
-    back: int
-
-
-def _classes(n: int, kernel: int, stride: int, before: int, dilation: int) -> list[_Class]:
-    common = math.gcd(stride, dilation)
-    tap_step, back = stride // common, dilation // common
-    found = []
-    for first in range(min(stride, n)):
-        remainder, whole = (before + first) % stride, (before + first) // stride
-        tap = next((i for i in range(min(tap_step, kernel)) if i * dilation % stride == remainder), None)
-        taps = 0 if tap is None else -(-(kernel - tap) // tap_step)
-        start = 0 if tap is None else whole + (remainder - dilation * tap) // stride
-        found.append(_Class(-(-(n - first) // stride), tap or 0, tap_step, taps, start, back))
-    return found
-
-
 def input_gradient(low: Lowering, dy: Array, w: Array, geometry: Geometry) -> Array:
     """What the input (N, C, ...) gets back from an output (N, O, ...): the transpose of `forward`."""
     count, groups = len(geometry.input), geometry.groups
     axes = [
-        _classes(n, k, s, p[0], d)
+        axis_classes(n, k, s, p[0], d)
         for n, k, s, p, d in zip(
             geometry.input, geometry.kernel, geometry.stride, geometry.padding, geometry.dilation, strict=True
         )
@@ -144,7 +116,7 @@ def input_gradient(low: Lowering, dy: Array, w: Array, geometry: Geometry) -> Ar
 
 
 def _one_class(
-    low: Lowering, source: Array, weight: Array, own: Sequence[_Class], around: Sequence[tuple[int, int]], places: str,
+    low: Lowering, source: Array, weight: Array, own: Sequence[Class], around: Sequence[tuple[int, int]], places: str,
     taps: str, groups: int,
 ) -> Array:  # fmt: skip
     """The places (N, C, ...) of one class for each axis, of a padded output (N, ..., groups, O)."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from fastnn.ops.convolution import depthwise, general, winograd
+from fastnn.ops.convolution import depthwise, direct, general, winograd
 from fastnn.ops.convolution.geometry import Geometry, Problem
 from fastnn.ops.lowering import Array, Candidate, Lowering
 
@@ -61,7 +61,15 @@ DEPTHWISE = Variant(
     input_gradient=depthwise.input_gradient,
     weight_gradient=depthwise.weight_gradient,
 )
-VARIANTS = (GENERAL, WINOGRAD, DEPTHWISE)
+DIRECT = Variant(
+    name="direct",
+    refuses=direct.refuses,
+    nanoseconds=direct.nanoseconds,
+    forward=direct.forward,
+    input_gradient=direct.input_gradient,
+    weight_gradient=direct.weight_gradient,
+)
+VARIANTS = (GENERAL, WINOGRAD, DEPTHWISE, DIRECT)
 
 
 def choose(low: Lowering, problem: Problem) -> Variant:
