@@ -14,6 +14,8 @@ cimport numpy as cnp
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from libc.stdint cimport int64_t
 
+from fastnn._runtime.layout cimport Extent, extent
+
 cnp.import_array()
 
 cdef extern from "capture.h" namespace "fastnn":
@@ -128,6 +130,17 @@ def made_inside(cnp.ndarray array):
 def holder(cnp.ndarray array):
     """The array that holds the memory of a view; the array itself where it is none."""
     return <object>owner(array)
+
+
+def address_of(cnp.ndarray array):
+    """The address of an array's first element."""
+    return <size_t>cnp.PyArray_DATA(array)
+
+
+def extent_of(cnp.ndarray array):
+    """The first byte that an array's elements take, and the one past the last; the same where there are none."""
+    cdef Extent own = extent(array)
+    return <size_t>own.low, <size_t>own.high
 
 
 def restructure(module=None, name=None):

@@ -7,6 +7,7 @@ cdef extern from "pool.h" namespace "fastnn" nogil:
 
 cdef class Block:
     cdef Piece piece
+    cdef object __weakref__
 
 cdef Block allocate(size_t nbytes)
 cdef cnp.ndarray new_array(int ndim, cnp.npy_intp* shape, cnp.npy_intp* strides, int typenum, size_t nbytes)

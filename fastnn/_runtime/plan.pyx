@@ -273,7 +273,7 @@ cdef class Plan:
         self.entries = list(entries)
         self.updates, self.draws, self.after, self.touched = list(updates), list(draws), list(after), list(touched)
         self.grads, self.dropped = list(grads), list(dropped)
-        self.grad_owners = [None] * len(self.grads)
+        self.grad_owners = [adopted(owner) for owner, _, _ in self.grads]
         self.results = list(results)
         for nbytes in result_bytes:
             self.result_bytes.push_back(nbytes)
@@ -751,6 +751,15 @@ def fixed(View view):
     if view.slot >= 0:
         raise ValueError("the view has a slot, not an address")
     return view.over(NULL, None)
+
+
+cdef TensorBase adopted(TensorBase tensor):
+    """The gradient that the recorded call has left, if a replay can write where it lies."""
+    cdef TensorBase gradient = tensor._grad
+    cdef PyObject* base = PyArray_BASE(gradient.array)
+    if base == NULL or type(<object>base) is not Block:
+        return None
+    return gradient if (<Block><object>base).piece.address == cnp.PyArray_DATA(gradient.array) else None
 
 
 cdef bint lies_so(cnp.ndarray array, View view):

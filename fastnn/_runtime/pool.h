@@ -10,6 +10,9 @@
 #include <mutex>
 #include <new>
 #include <vector>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 namespace fastnn {
 
@@ -83,6 +86,9 @@ class Pool {
       waiting.clear();
     }
     held_ = 0;
+#if defined(__GLIBC__)
+    malloc_trim(0);  // pieces of less than some MB come from the heap, which keeps what lies below the last one in use
+#endif
   }
 
   std::size_t held() const { return held_; }

@@ -151,7 +151,7 @@ def dense_zeros(cnp.ndarray array):
     cdef cnp.ndarray result = dense_like(array)
     result.fill(0)
     if recorder() != NULL:
-        (<object>recorder()).constant(result)
+        (<object>recorder()).constant(result, np.zeros((), result.dtype))
     return result
 
 

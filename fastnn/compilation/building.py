@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Iterable, Sequence, Set
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fastnn._kernels import jit
-from fastnn._runtime.capture import holder
-from fastnn._runtime.memory import empty
+from fastnn._runtime.capture import address_of, extent_of
+from fastnn._runtime.memory import empty, trim
 from fastnn._runtime.plan import Plan, View, fixed
 from fastnn._runtime.segments import same_items
 from fastnn.compilation.arena import Life, pack, rounded
 from fastnn.compilation.recording import (
     Array,
+    Buffer,
     Call,
     Copy,
     Norm,
+    Place,
     Recording,
     Run,
+    Segments,
     Source,
+    Spot,
     Update,
-    address_of,
-    extent_of,
     place_of,
 )
 from fastnn.compilation.report import Part, Report, Row
@@ -35,47 +36,8 @@ from fastnn.random import Generator, default_generator
 
 # Work, in estimated nanoseconds, after which a replay looks for signals.
 POLL = 20_000_000
-
-
-@dataclass
-class Buffer:
-    """A stretch of memory of a call.
-
-    Attributes
-    ----------
-    low, nbytes : where it lay while the call was recorded.
-    origin : what a slot's address stands for there: the first element, where strides may be negative.
-    kind : "argument", "made" in the call, "constant", or a gradient that was "found".
-    slot : where it may lie elsewhere in each call; -1 otherwise.
-    address : where it lies in the plan, if it has no slot.
-    first, last : the steps that need it.
-    """
-
-    low: int
-    nbytes: int
-    kind: str
-    slot: int = -1
-    address: int = 0
-    first: int = 1 << 60
-    last: int = -1
-    content: Array | None = None
-    origin: int = 0
-
-    def __post_init__(self) -> None:
-        self.origin = self.origin or self.low
-
-    @property
-    def high(self) -> int:
-        """The first address past it."""
-        return self.low + self.nbytes
-
-
-@dataclass(frozen=True)
-class Place:
-    """An address of a recording: in a buffer, or (None) in memory that was there before the call and stays there."""
-
-    buffer: Buffer | None
-    offset: int
+# Bytes of an arena from which what the recorded call has freed goes back to the system first: it takes a millisecond.
+TRIM_FROM = 1 << 20
 
 
 class Membership:
@@ -199,14 +161,14 @@ class Builder:
             outside=_merged(extent_of(a) for a in [*outside, *(t.array for t in (*externals, *touched))]),
             written=self._written_arguments(),
             externals=externals,
-            entries=[(t, None if before is None else self._view(before.array)) for t, before in entries],
+            entries=[(t, None if before is None else self._view_of(before.array)) for t, before in entries],
             updates=self.updates,
             draws=self.draws,
             after=[schedule.step for schedule in self.recording.schedules],
             touched=touched,
-            grads=[(tensor, self._view(tensor.grad.array), buffer.nbytes) for tensor, buffer in grads],
+            grads=[(tensor, self._view_of(tensor.grad.array), buffer.nbytes) for tensor, buffer in grads],
             dropped=dropped,
-            results=[self._view(array) for array in results],
+            results=[self._view_of(array) for array in results],
             result_bytes=result_bytes,
             guard=self.guard,
             keep=(self.keep, outside),
@@ -227,32 +189,20 @@ class Builder:
 
     def _find_buffers(self) -> None:
         recording = self.recording
-        found = [Buffer(address, nbytes, "made") for address, (nbytes, _) in recording.blocks.items()]
-        for array in recording.computed.values():
-            low, high = extent_of(array)
-            if low not in recording.blocks:
-                found.append(Buffer(low, max(1, high - low), "made"))
-        by_low = {buffer.low: buffer for buffer in found}
-        for array, content in recording.constants:
-            buffer = by_low[address_of(holder(array))]
-            buffer.kind, buffer.content = "constant", content
+        by_low: dict[int, Buffer] = {}
         for slot, array in enumerate(recording.arguments):
             low, high = extent_of(array)
             if slot not in self.bound and high > low and low not in by_low:
-                buffer = Buffer(low, high - low, "argument", slot, origin=address_of(array))
-                by_low[low] = buffer
-                found.append(buffer)
-        for _, before, counts in recording.gradients.values():
-            if counts and before is not None:
-                low, high = extent_of(before.array)
-                if high > low and low not in by_low:
-                    by_low[low] = Buffer(low, high - low, "found", origin=address_of(before.array))
-                    found.append(by_low[low])
-        self.buffers = sorted(found, key=lambda b: b.low)
-        self._lows = [buffer.low for buffer in self.buffers]
-        self._check_found(
-            [before for _, before, counts in recording.gradients.values() if counts and before is not None]
-        )
+                by_low[low] = Buffer(low, high - low, "argument", slot=slot, origin=address_of(array))
+        gradients = [before for _, before, counts in recording.gradients.values() if counts and before is not None]
+        for gradient in gradients:
+            low, high = extent_of(gradient.array)
+            if high > low and low not in by_low:
+                by_low[low] = Buffer(low, high - low, "found", origin=address_of(gradient.array))
+        self._lows = sorted(by_low)
+        self._moving = [by_low[low] for low in self._lows]
+        self.buffers = recording.memory.buffers + self._moving
+        self._check_found(gradients)
 
     def _check_found(self, gradients: list[Any]) -> None:
         """Refuse gradients that were there before the call, and share their memory with something else."""
@@ -266,37 +216,41 @@ class Builder:
 
     def _written_arguments(self) -> list[int]:
         """Slots of arguments that the call writes."""
-        written = {address for step in self.steps for address in _written(step)}
-        places = [self.place(address).buffer for address in written]
-        slots = {buffer.slot for buffer in places if buffer is not None and buffer.kind == "argument"}
+        written = {place for step in self.steps for place in step.written}
+        buffers = [self.place(place).buffer for place in written]
+        slots = {buffer.slot for buffer in buffers if buffer is not None and buffer.kind == "argument"}
         for slot in self.bound:
             low, high = extent_of(self.recording.arguments[slot])
-            if any(low <= address < high for address in written):
+            if any(place.buffer is None and low <= place.offset < high for place in written):
                 slots.add(slot)
         return sorted(slots)
 
-    def place(self, address: int) -> Place:
-        """Where an address of the recording is."""
+    def place(self, place: Place) -> Place:
+        """A place of the recording, among arguments and gradients that may lie elsewhere in each call, too."""
+        if place.buffer is not None:
+            return place
+        address = place.offset
         at = bisect.bisect_right(self._lows, address) - 1
         # arguments may overlap one another: the nearest one that still holds the address
         while at >= 0:
-            buffer = self.buffers[at]
+            buffer = self._moving[at]
             if address < buffer.high:
                 return Place(buffer, address - buffer.origin)
             if buffer.kind != "argument":
                 break
             at -= 1
-        return Place(None, address)
+        return place
 
-    def _need(self, step: int, address: int) -> None:
-        buffer = self.place(address).buffer
-        if buffer is not None:
-            buffer.first, buffer.last = min(buffer.first, step), max(buffer.last, step)
+    def place_of(self, array: Array) -> Place:
+        """Where an array lies that is there when the call has ended."""
+        return self.place(self.recording.memory.place(address_of(array)))
 
     def _find_lives(self) -> None:
         for i, step in enumerate(self.steps):
-            for address in _addresses(step):
-                self._need(i, address)
+            for place in step.places:
+                buffer = self.place(place).buffer
+                if buffer is not None:
+                    buffer.first, buffer.last = min(buffer.first, i), max(buffer.last, i)
 
     def _entries(self) -> list[tuple[Any, Any]]:
         return [(t, before) for t, before, counts in self.recording.gradients.values() if counts]
@@ -308,7 +262,7 @@ class Builder:
                 self.names.setdefault(address_of(tensor.array), name)
         slots = [(buffer, tensor) for tensor, buffer in grads]
         for tensor, before, _ in self.recording.gradients.values():
-            buffer = None if before is None else self.place(address_of(before.array)).buffer
+            buffer = None if before is None else self.place_of(before.array).buffer
             if buffer is not None and buffer in found:
                 slots.append((buffer, tensor))
         for i, (buffer, tensor) in enumerate(slots):
@@ -319,17 +273,17 @@ class Builder:
                 number = buffer.slot - len(self.recording.arguments)
                 self.slot_names[buffer.slot] = f"argument {buffer.slot}" if number < 0 else f"result {number}"
 
-    def _name(self, address: int) -> str:
-        """What an address of the recording is, for the report."""
-        buffer = self.place(address).buffer
+    def _name(self, place: Place) -> str:
+        """What a place of the recording is, for the report."""
+        buffer = self.place(place).buffer
         if buffer is None:
-            return self.names.get(address, "outside")
+            return self.names.get(place.offset, "outside")
         if buffer.slot >= 0:
             return self.slot_names[buffer.slot]
         return "constant" if buffer.kind == "constant" else f"@{buffer.address - self._arena}"
 
-    def _parts(self, arrays: Sequence[Array | None], mode: str) -> list[Part]:
-        return [Part(self._name(address_of(a)), a.shape, mode, a.nbytes) for a in arrays if a is not None]
+    def _parts(self, spots: Sequence[Spot | None], mode: str) -> list[Part]:
+        return [Part(self._name(s.place), s.shape, mode, s.nbytes) for s in spots if s is not None]
 
     def _gradients(self) -> tuple[list[tuple[Any, Buffer]], list[Any]]:
         """The gradients that the call leaves in memory of its own, and the tensors that have none any more."""
@@ -348,7 +302,7 @@ class Builder:
                 continue
             if now is before:
                 continue
-            buffer = self.place(address_of(now.array)).buffer
+            buffer = self.place_of(now.array).buffer
             if buffer is None or buffer.kind != "made" or id(buffer) in taken:
                 self.recording.refuse("a gradient was left that shares its memory with something else")
                 continue
@@ -361,7 +315,7 @@ class Builder:
         sizes: list[int] = []
         left = {id(buffer) for _, buffer in grads}
         for array in self.results:
-            buffer = self.place(address_of(array)).buffer
+            buffer = self.place_of(array).buffer
             self.recording.check(array)
             if buffer is None or buffer.kind == "argument" or buffer.slot >= 0 or id(buffer) in left:
                 continue
@@ -375,12 +329,9 @@ class Builder:
         owners: list[Buffer] = []
         self._constant_bytes = 0
         for buffer in self.buffers:
-            if buffer.last < 0 and buffer.kind == "made":
-                buffer.first = buffer.last = 0
-                if buffer.slot < 0:
-                    continue
+            if buffer.last < 0 and buffer.slot < 0:
+                continue
             if buffer.kind == "constant" and buffer.slot < 0:
-                assert buffer.content is not None
                 memory = empty((rounded(buffer.nbytes),), np.uint8)
                 self.keep.append(memory)
                 self._constant_bytes += memory.nbytes
@@ -391,11 +342,13 @@ class Builder:
         temporaries: list[tuple[int, int]] = []
         for i, step in enumerate(self.steps):
             if isinstance(step, Run):
-                for storage, where in enumerate(step.places):
+                for storage, where in enumerate(step.storages):
                     if storage >= len(step.inputs) and where is None:
                         lives.append(Life(step.recipe.lowering.storages[storage].nbytes, i, i))
                         temporaries.append((i, storage))
         offsets, size = pack(lives)
+        if size >= TRIM_FROM:
+            trim()
         arena = empty((max(size, 64),), np.uint8)
         self.keep.append(arena)
         self._arena = start = address_of(arena)
@@ -409,37 +362,42 @@ class Builder:
         return size
 
     def _fill_constants(self) -> None:
-        written = {id(self.place(address).buffer) for step in self.steps for address in _written(step)}
-        for array, content in self.recording.constants:
-            place = self.place(address_of(holder(array)))
-            assert place.buffer is not None
-            view = self._view(array)
-            if id(place.buffer) in written or view.slot >= 0:
+        written = {place.buffer for step in self.steps for place in step.written}
+        for spot, content in self.recording.constants:
+            buffer = spot.place.buffer
+            if buffer is None or (buffer.last < 0 and buffer.slot < 0):
+                continue
+            view = self._view(spot)
+            if buffer in written or view.slot >= 0:
                 self._cut(0, _filling(content), [view])
             else:
                 np.copyto(fixed(view), content)
 
-    def _view(self, array: Array) -> View:
+    def _view(self, spot: Spot) -> View:
         """What an array of the recording is in the plan."""
-        place = self.place(address_of(array))
+        place = self.place(spot.place)
         if place.buffer is None:
-            return View(-1, address_of(array), array.shape, array.strides, array.dtype, array)
+            return View(-1, place.offset, spot.shape, spot.strides, spot.dtype, spot.outside)
         if place.buffer.slot >= 0:
-            return View(place.buffer.slot, place.offset, array.shape, array.strides, array.dtype)
-        return View(-1, place.buffer.address + place.offset, array.shape, array.strides, array.dtype, self.keep)
+            return View(place.buffer.slot, place.offset, spot.shape, spot.strides, spot.dtype)
+        return View(-1, place.buffer.address + place.offset, spot.shape, spot.strides, spot.dtype, self.keep)
 
-    def _operand(self, address: int, offset: int) -> Any:
-        """A phase's argument for an address of the recording and an offset from it."""
-        place = self.place(address)
+    def _view_of(self, array: Array) -> View:
+        """What an array that is there when the call has ended is in the plan."""
+        return self._view(self.recording.memory.spot(array))
+
+    def _operand(self, place: Place, offset: int = 0) -> Any:
+        """A phase's argument for a place of the recording and an offset from it."""
+        place = self.place(place)
         if place.buffer is None:
-            return address + offset
+            return place.offset + offset
         if place.buffer.slot >= 0:
             return ("slot", place.buffer.slot, place.offset + offset)
         return place.buffer.address + place.offset + offset
 
     def _is_outside(self, tensor: Any) -> bool:
         """Whether a tensor's memory was there before the call, and is no argument's."""
-        buffer = self.place(address_of(tensor.array)).buffer
+        buffer = self.place_of(tensor.array).buffer
         return buffer is None or buffer.kind == "found"
 
     def _tensors(self) -> tuple[list[Any], list[Any]]:
@@ -458,14 +416,13 @@ class Builder:
 
     def _outside_arrays(self) -> list[Array]:
         """Arrays of others whose addresses stand in the plan."""
-        arrays: list[Any] = []
+        arrays: list[Any] = list(self.recording.targets.values())
         for step in self.steps:
             if isinstance(step, Run):
-                arrays += [a for a in step.inputs if isinstance(a, np.ndarray)]
-            elif isinstance(step, (Update, Norm)):
-                arrays += step.arrays
-        arrays += self.recording.targets.values()
-        return list({id(a): a for a in arrays if self.place(address_of(a)).buffer is None}.values())
+                arrays += [s.outside for s in step.inputs if isinstance(s, Spot) and s.outside is not None]
+            elif isinstance(step, Segments):
+                arrays += [s.outside for s in step.columns if s.outside is not None]
+        return list({id(a): a for a in arrays if self.place_of(a).buffer is None}.values())
 
     def _forget_gradients(self) -> None:
         """Let go of the gradients that the recorded call made: the plan has memory of its own for them."""
@@ -513,29 +470,24 @@ class Builder:
 
     def _lower_run(self, index: int, step: Run) -> None:
         lowering = step.recipe.lowering
-        self._writes = self._writes or any(address in self._parameters for address in _written(step))
-        bases: list[int] = []
+        self._writes = self._writes or any(p.buffer is None and p.offset in self._parameters for p in step.written)
         numbers = set()
-        for storage, where in enumerate(step.places):
+        bases: list[Place] = []
+        for storage, where in enumerate(step.storages):
             given = step.inputs[storage] if storage < len(step.inputs) else None
             if isinstance(given, bytes):
                 numbers.add(storage)
                 memory = empty((64,), np.uint8)
                 memory[: len(given)] = np.frombuffer(given, np.uint8)
                 self.keep.append(memory)
-                bases.append(address_of(memory))
-            elif where is not None:
-                bases.append(where)
+                bases.append(Place(None, address_of(memory)))
             else:
-                bases.append(self._temporaries.get((index, storage), 0))
+                bases.append(where or Place(None, self._temporaries.get((index, storage), 0)))
         first_cell = self._cells(step.cells)
 
         def argument(value: Any) -> Any:
             if isinstance(value, Operand):
-                storage, offset = value.array.storage, value.array.offset
-                if storage in numbers or step.places[storage] is None:
-                    return bases[storage] + offset
-                return self._operand(bases[storage], offset)
+                return self._operand(bases[value.array.storage], value.array.offset)
             if isinstance(value, Routine):
                 return jit.address(value.kernel, **dict(value.static))
             if isinstance(value, Cell):
@@ -546,8 +498,8 @@ class Builder:
             array = operand.array
             if array.storage in numbers:
                 return Part("number", None, operand.mode, array.touched)
-            if step.places[array.storage] is None:
-                name = f"@{bases[array.storage] + array.offset - self._arena}"
+            if step.storages[array.storage] is None:
+                name = f"@{bases[array.storage].offset + array.offset - self._arena}"
             else:
                 name = self._name(bases[array.storage])
             return Part(name, array.shape, operand.mode, array.touched)
@@ -572,7 +524,7 @@ class Builder:
             )
             if phase.check is not None:
                 status = argument(Operand(phase.check.status, "w"))
-                views = [self._view(a) if isinstance(a, np.ndarray) else None for a in step.inputs]
+                views = [self._view(given) if isinstance(given, Spot) else None for given in step.inputs]
                 self._cut(status, phase.check.error, views)
 
     def _lower_call(self, step: Call) -> None:
@@ -583,22 +535,23 @@ class Builder:
             Row("function", "(Python)", parts=(*self._parts(step.inputs, "r"), *self._parts(step.outputs, "w")))
         )
 
-    def _table(self, table: list[int], width: int) -> Array:
-        """A copy of a segment table, whose rows end with a length, with the plan's addresses."""
-        made = np.array(table, np.int64)
+    def _table(self, step: Segments) -> Array:
+        """The table of segments, whose rows end with a length, with the plan's addresses."""
+        columns, width = [self._operand(spot.place) for spot in step.columns], step.width
+        made = np.empty((len(step.lengths), width + 1), np.int64)
         patches = []
-        for i, value in enumerate(table):
-            if i % (width + 1) != width:
-                where = self._operand(value, 0)
-                if isinstance(where, tuple):
-                    patches.append((i, where[1], where[2]))
-                else:
-                    made[i] = where
+        for i, where in enumerate(columns):
+            row, column = divmod(i, width)
+            if isinstance(where, tuple):
+                patches.append((row * (width + 1) + column, where[1], where[2]))
+            else:
+                made[row, column] = where
+        made[:, width] = step.lengths
         self.tables.append((made, patches))
         return made
 
     def _lower_update(self, step: Update) -> None:
-        table = self._table(step.table, step.width)
+        table = self._table(step)
         chunks = np.array(step.chunks, np.int64)
         self.keep.append(chunks)
         first = self._cells(step.cells)
@@ -611,10 +564,10 @@ class Builder:
         self.rows.append(self._update_row(step, len(chunks) // 3))
 
     def _update_row(self, step: Update, chunks: int) -> Row:
-        sizes = [sum(array.nbytes for array in step.arrays[column :: step.width]) for column in range(step.width)]
-        count = len(step.arrays) // step.width
+        sizes = [sum(spot.nbytes for spot in step.columns[column :: step.width]) for column in range(step.width)]
+        count = len(step.lengths)
         if step.source is None:
-            what = [Part(f"{len(step.arrays)} arrays", None, "rw", sum(sizes))]
+            what = [Part(f"{len(step.columns)} arrays", None, "rw", sum(sizes))]
             return Row("update", "segments", {}, chunks, step.work, tuple(what))
         what = [Part(f"{count} parameters", None, "rw", sizes[0]), Part("their gradients", None, "r", sizes[1])]
         if step.width > 2:
@@ -622,7 +575,7 @@ class Builder:
         return Row(type(step.source.optimizer).__name__, "segments", step.source.static, chunks, step.work, tuple(what))
 
     def _lower_norm(self, step: Norm) -> None:
-        table = self._table(step.table, step.width)
+        table = self._table(step)
         chunks = np.array(step.chunks, np.int64)
         count = len(chunks) // 3
         parts, result = np.zeros(max(1, count)), np.zeros(2)
@@ -634,42 +587,12 @@ class Builder:
         self._phase(total, [address_of(parts), count, address_of(result), order, limit], 1, 0)
         if step.scales and count:
             self._phase(scale, [address_of(table), address_of(chunks), address_of(result) + 8], count, step.work)
-        what = Part(
-            f"{len(step.arrays)} arrays", None, "rw" if step.scales else "r", sum(a.nbytes for a in step.arrays)
-        )
+        mode, nbytes = "rw" if step.scales else "r", sum(spot.nbytes for spot in step.columns)
+        what = Part(f"{len(step.columns)} arrays", None, mode, nbytes)
         self.rows.append(Row("norm", "segments", {}, count, step.work * (1 + step.scales), (what,)))
-        for array in step.results:
+        for spot in step.results:
             norm = View(-1, address_of(result), (), (), np.float64, result)
-            self._cut(0, _copying, [self._view(array), norm])
-
-
-def _written(step: Any) -> list[int]:
-    """Addresses of what a step writes, but temporaries."""
-    if isinstance(step, Run):
-        lowering = step.recipe.lowering
-        storages = {
-            a.array.storage for phase in lowering.phases for a in phase.args if isinstance(a, Operand) and a.mode != "r"
-        }
-        return [where for storage in storages if (where := step.places[storage]) is not None]
-    if isinstance(step, Copy):
-        return [address_of(step.target)]
-    if isinstance(step, (Update, Norm)):
-        return [address_of(array) for array in step.arrays]
-    return []
-
-
-def _addresses(step: Any) -> list[int]:
-    """Addresses of all that a step reads or writes, but temporaries."""
-    if isinstance(step, Run):
-        numbers = {i for i, given in enumerate(step.inputs) if isinstance(given, bytes)}
-        return [where for i, where in enumerate(step.places) if where is not None and i not in numbers]
-    if isinstance(step, Call):
-        arrays = [a for a in [*step.inputs, *step.outputs] if a is not None]
-    elif isinstance(step, Copy):
-        arrays = [step.target, step.source]
-    else:
-        arrays = step.arrays + (step.results if isinstance(step, Norm) else [])
-    return [address_of(array) for array in arrays]
+            self._cut(0, _copying, [self._view(spot), norm])
 
 
 def _merged(extents: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -2,61 +2,144 @@
 
 from __future__ import annotations
 
+import bisect
+import math
 import sys
 import types
+import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn._runtime.capture import holder, made_inside
+from fastnn._runtime.capture import address_of, extent_of, holder, made_inside
 from fastnn._runtime.tensor import Window, calls_now, is_grad_enabled, older
 from fastnn.compilation.guards import same
 from fastnn.errors import CompileError
+from fastnn.ops.lowering import Operand
 
 Array = np.ndarray[Any, Any]
 ROOM = str(Path(__file__).parents[1])
 
 
-def address_of(array: Array) -> int:
-    """The address of an array's first element."""
-    return int(array.__array_interface__["data"][0])
+@dataclass(eq=False)
+class Buffer:
+    """A stretch of memory of a call.
+
+    Memory that is freed and handed out again in the same call is another buffer then.
+
+    Attributes
+    ----------
+    low, nbytes : where it lay while the call was recorded.
+    origin : what a slot's address stands for there: the first element, where strides may be negative.
+    kind : "argument", "made" in the call, "constant", or a gradient that was "found".
+    produced : whether something that has a place in the plan wrote to it.
+    slot : where it may lie elsewhere in each call; -1 otherwise.
+    address : where it lies in the plan, if it has no slot.
+    first, last : the steps that need it.
+    """
+
+    low: int
+    nbytes: int
+    kind: str
+    produced: bool = False
+    slot: int = -1
+    address: int = 0
+    first: int = 1 << 60
+    last: int = -1
+    origin: int = 0
+
+    def __post_init__(self) -> None:
+        self.origin = self.origin or self.low
+
+    @property
+    def high(self) -> int:
+        """The first address past it."""
+        return self.low + self.nbytes
 
 
-def extent_of(array: Array) -> tuple[int, int]:
-    """The first byte that an array's elements take, and the one past the last."""
-    low, high = np.lib.array_utils.byte_bounds(array) if array.size else (address_of(array),) * 2
-    return int(low), int(high)
+class Place(NamedTuple):
+    """An address of a recording: in a buffer, or (None, and the address itself) in memory that was there before."""
+
+    buffer: Buffer | None
+    offset: int
 
 
-@dataclass
-class Run:
+class Spot(NamedTuple):
+    """Where an array lay.
+
+    Attributes
+    ----------
+    outside : the array itself, if its memory was there before; what the call makes, it may free.
+    """
+
+    place: Place
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: Any
+    outside: Array | None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements."""
+        return int(math.prod(self.shape) * self.dtype.itemsize)
+
+
+class Step:
+    """Something that a call did.
+
+    Attributes
+    ----------
+    places, written : where it read or wrote, and where it wrote, but temporaries; what Python computes is always new.
+    """
+
+    places: list[Place]
+    written: list[Place]
+
+
+@dataclass(eq=False)
+class Run(Step):
     """A recipe that ran: its inputs (bytes for a number), where its storages lay (None: temporary), its cells."""
 
     recipe: Any
-    inputs: list[Any]
-    places: list[int | None]
+    inputs: list[Spot | bytes | None]
+    storages: list[Place | None]
     cells: list[float]
 
+    def __post_init__(self) -> None:
+        numbers = {i for i, given in enumerate(self.inputs) if isinstance(given, bytes)}
+        self.places = [p for i, p in enumerate(self.storages) if p is not None and i not in numbers]
+        arguments = [a for phase in self.recipe.lowering.phases for a in phase.args if isinstance(a, Operand)]
+        storages = {a.array.storage for a in arguments if a.mode != "r"}
+        self.written = [place for storage in storages if (place := self.storages[storage]) is not None]
 
-@dataclass
-class Call:
+
+@dataclass(eq=False)
+class Call(Step):
     """A function of arrays that has no kernel; it must depend on them alone, in shape and dtype on nothing."""
 
     function: Callable[..., Any]
-    inputs: list[Array | None]
-    outputs: list[Array | None]
+    inputs: list[Spot | None]
+    outputs: list[Spot | None]
+
+    def __post_init__(self) -> None:
+        self.places = [spot.place for spot in (*self.inputs, *self.outputs) if spot is not None]
+        self.written = []
 
 
-@dataclass
-class Copy:
+@dataclass(eq=False)
+class Copy(Step):
     """Elements of one array put into another."""
 
-    target: Array
-    source: Array
+    target: Spot
+    source: Spot
+
+    def __post_init__(self) -> None:
+        self.places = [self.target.place, self.source.place]
+        self.written = [self.target.place]
 
 
 @dataclass
@@ -69,39 +152,107 @@ class Source:
     static: dict[str, Any]
 
 
-@dataclass
-class Update:
-    """A kernel over segments; without a source its cells are constants."""
+@dataclass(eq=False)
+class Segments(Step):
+    """A kernel over segments: of each all columns, and how the chunks divide them."""
 
-    arrays: list[Array]
-    table: list[int]
+    columns: list[Spot]
+    lengths: list[int]
     chunks: list[int]
-    width: int
+    work: int
+
+    def __post_init__(self) -> None:
+        self.places = [spot.place for spot in self.columns]
+        self.written = list(self.places)
+
+    @property
+    def width(self) -> int:
+        """The number of columns."""
+        return len(self.columns) // max(1, len(self.lengths))
+
+
+@dataclass(eq=False)
+class Update(Segments):
+    """A kernel that changes segments; without a source its cells are constants."""
+
     address: int
     flags: tuple[int, ...]
     cells: tuple[float, ...]
-    work: int
     source: Source | None
 
 
-@dataclass
-class Norm:
+@dataclass(eq=False)
+class Norm(Segments):
     """The norm of all segments, which may scale them; `results` are arrays that hold it."""
 
-    arrays: list[Array]
-    table: list[int]
-    chunks: list[int]
-    width: int
     addresses: list[int]
     order: float
     limit: float
     scales: bool
-    work: int
-    results: list[Array] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.results: list[Spot] = []
+
+
+class Memory:
+    """What the recorded call has made and not freed yet, by address.
+
+    Buffers are told of the death of what holds their memory, whichever thread it dies in; until the list of the dead is
+    looked at, nobody can have got their memory anew: `opened` looks first.
+    """
+
+    def __init__(self) -> None:
+        self.buffers: list[Buffer] = []  # all that there were
+        self._dead: list[_Holder] = []
+        self._alive: dict[int, _Holder] = {}
+        self._lows: list[int] = []
+
+    def opened(self, low: int, nbytes: int, holder: Any) -> Buffer:
+        """A new buffer, which lives as long as what holds its memory."""
+        self._bury()
+        buffer = Buffer(low, max(1, nbytes), "made")
+        bisect.insort(self._lows, low)
+        self._alive[low] = alive = _Holder(holder, self._dead.append)
+        alive.buffer = buffer
+        self.buffers.append(buffer)
+        return buffer
+
+    def at(self, address: int) -> Buffer | None:
+        """The buffer that holds an address now."""
+        self._bury()
+        i = bisect.bisect_right(self._lows, address) - 1
+        found = self._alive[self._lows[i]].buffer if i >= 0 else None
+        return found if found is not None and address < found.high else None
+
+    def place(self, address: int) -> Place:
+        """An address, in what holds it now."""
+        buffer = self.at(address)
+        return Place(None, address) if buffer is None else Place(buffer, address - buffer.low)
+
+    def spot(self, array: Array) -> Spot:
+        """Where an array lies."""
+        place = self.place(address_of(array))
+        return Spot(place, array.shape, array.strides, array.dtype, array if place.buffer is None else None)
+
+    def _bury(self) -> None:
+        while self._dead:
+            low = self._dead.pop().buffer.low
+            del self._alive[low]
+            del self._lows[bisect.bisect_left(self._lows, low)]
+
+
+class _Holder(weakref.ref[Any]):
+    """Refers to what holds a buffer's memory."""
+
+    __slots__ = ("buffer",)
+    buffer: Buffer
 
 
 class Recording:
     """Hears of everything that a call does in this thread.
+
+    Of what the call makes itself nothing is held, so that the call frees it as it would without being recorded.
 
     Parameters
     ----------
@@ -116,14 +267,12 @@ class Recording:
         self.calls, self.grad_enabled = calls_now(), is_grad_enabled()
         self.failure: str | None = None
         self.steps: list[Run | Call | Copy | Update | Norm] = []
-        self.blocks: dict[int, tuple[int, Any]] = {}  # by address: size, and what holds it
-        self.computed: dict[int, Array] = {}  # arrays of NumPy's that have a place in the plan, by id
-        self.produced: set[int] = set()  # addresses of blocks that hold something
-        self.constants: list[tuple[Array, Array]] = []
+        self.memory = Memory()  # of what was made and has a place in the plan
+        self.constants: list[tuple[Spot, Array]] = []  # with what they hold
         self.tensors: dict[int, Any] = {}
         self.gradients: dict[int, tuple[Any, Any, bool]] = {}  # a tensor, its gradient before, whether that counts
-        self.written: set[int] = set()
-        self.targets: dict[int, Array] = {}  # arrays that were written, by id
+        self.written: set[Place] = set()
+        self.targets: dict[int, Array] = {}  # arrays of before that were written, by id
         self.switches: dict[int, tuple[Any, bool]] = {}  # tensors, and whether they required gradients before
         self.groups: dict[int, tuple[Any, dict[str, Any]]] = {}  # optimizers' groups, and what they held before
         self.optimizers: dict[int, Any] = {}
@@ -146,19 +295,24 @@ class Recording:
 
     def made(self, address: int, nbytes: int, block: Any) -> None:
         """An array was made in pooled memory."""
-        self.blocks[address] = max(1, nbytes), block
+        self.memory.opened(address, nbytes, block)
 
     def met(self, tensor: Any) -> None:
         """An op got a tensor."""
-        self.tensors[id(tensor)] = tensor
+        if self._is_outside(tensor):
+            self.tensors[id(tensor)] = tensor
 
     def ran(self, recipe: Any, inputs: list[Any], places: list[int | None], cells: list[float]) -> None:
         """A recipe has run its phases."""
         for given in inputs:
             if isinstance(given, np.ndarray):
                 self.check(given)
-        self.produced.update(place for place in places[len(inputs) :] if place is not None)
-        self.steps.append(Run(recipe, inputs, places, cells))
+        storages = [None if place is None else self.memory.place(place) for place in places]
+        for storage in storages[len(inputs) :]:
+            if storage is not None and storage.buffer is not None:
+                storage.buffer.produced = True
+        spots = [self.memory.spot(given) if isinstance(given, np.ndarray) else given for given in inputs]
+        self.steps.append(Run(recipe, spots, storages, cells))
 
     def referred(self, recipe: Any, inputs: list[Any], cells: tuple[float, ...], outputs: list[Any]) -> None:
         """A recipe has run its reference."""
@@ -178,10 +332,13 @@ class Recording:
         single = not isinstance(gradients, list)
         self._computed(lambda *arrays: [function(arrays[0])] if single else function(list(arrays)), given, outputs)
 
-    def constant(self, array: Array) -> None:
-        """An array was made that holds the same in every call."""
-        self.constants.append((array, array.copy()))
+    def constant(self, array: Array, content: Array | None = None) -> None:
+        """An array was made that holds the same in every call: `content`, or what it holds now."""
         self._has_place(array)
+        spot = self.memory.spot(array)
+        if spot.place.buffer is not None:
+            spot.place.buffer.kind = "constant"
+            self.constants.append((spot, array.copy() if content is None else content))
 
     def blank(self, array: Array) -> None:
         """An array was made that is to be written before it is read."""
@@ -190,22 +347,25 @@ class Recording:
     def copied(self, target: Array, source: Array) -> None:
         """Elements of `source` were put into `target`."""
         self.check(source)
-        self.steps.append(Copy(target, source))
         self._has_place(target)
+        self.steps.append(Copy(self.memory.spot(target), self.memory.spot(source)))
         self.wrote(target)
 
     def wrote(self, target: Array) -> None:
         """An op wrote into an array that was there before."""
-        self.written.add(address_of(target))
-        self.targets[id(target)] = target
+        place = self.memory.place(address_of(target))
+        self.written.add(place)
+        if place.buffer is None:
+            self.targets[id(target)] = target
 
     def touched(self, tensor: Any) -> None:
         """A tensor's elements were changed; by whom was told before, if it was an op."""
-        place = address_of(tensor.array)
+        place = self.memory.place(address_of(tensor.array))
         if place not in self.written:
             self.refuse("a Tensor was changed in place by other means than fastnn's ops")
         self.written.discard(place)
-        self.touches[id(tensor)] = tensor
+        if place.buffer is None:
+            self.touches[id(tensor)] = tensor
 
     def rebound(self, tensor: Any) -> None:
         """A tensor gets another array."""
@@ -214,7 +374,8 @@ class Recording:
 
     def switched(self, tensor: Any) -> None:
         """It is set whether a tensor requires gradients."""
-        self.switches.setdefault(id(tensor), (tensor, tensor.requires_grad))
+        if tensor._base is None and self._is_outside(tensor) and not self.is_new(tensor.array):
+            self.switches.setdefault(id(tensor), (tensor, tensor.requires_grad))
 
     def grad_read(self, tensor: Any) -> None:
         """A tensor's gradient was looked at."""
@@ -234,9 +395,8 @@ class Recording:
         for array in arrays:
             self.check(array)
             self.wrote(array)
-        table, chunks, width = tables
         source, self._source = self._source, None
-        self.steps.append(Update(arrays, table, chunks, width, addresses[0], flags, cells, work, source))
+        self.steps.append(Update(*self._segments(arrays, tables), work, addresses[0], flags, cells, source))
 
     def measured(
         self, arrays: list[Array], tables: tuple[list[int], list[int], int], addresses: list[int], order: float,
@@ -247,7 +407,7 @@ class Recording:
             self.check(array)
             if scales:
                 self.wrote(array)
-        self.steps.append(Norm(arrays, *tables, addresses, order, limit, scales, work))
+        self.steps.append(Norm(*self._segments(arrays, tables), work, addresses, order, limit, scales))
 
     # -- told by the layers above
 
@@ -257,8 +417,10 @@ class Recording:
         if not isinstance(last, Norm):
             self.refuse("a norm that has no kernel cannot be replayed")
             return
-        last.results.append(array)
         self._has_place(array)
+        spot = self.memory.spot(array)
+        last.results.append(spot)
+        last.places.append(spot.place)
 
     def stepping(self, optimizer: Any) -> None:
         """An optimizer makes a step; perhaps no parameter has a gradient."""
@@ -328,10 +490,7 @@ class Recording:
         if is_grad_enabled() != self.grad_enabled:
             self.refuse("gradients were switched on or off by the call, which a replay would not do. Use a with block")
         for tensor, before in self.switches.values():
-            known = (
-                tensor._base is None and not self.is_new(tensor.array) and address_of(tensor.array) not in self.blocks
-            )
-            if known and id(tensor) not in self.given and tensor.requires_grad != before:
+            if id(tensor) not in self.given and tensor.requires_grad != before:
                 self.refuse("the call has left a Tensor whose requires_grad it had set, which a replay would not do")
         for group, former in self.groups.values():
             if group.keys() != former.keys() or not all(same(value, group[name]) for name, value in former.items()):
@@ -360,7 +519,7 @@ class Recording:
         others = [extent_of(t.array) for t in self.known_tensors()]
         for step in self.steps:
             if isinstance(step, Update):
-                others += [extent_of(array) for array in step.arrays]
+                others += [extent_of(spot.outside) for spot in step.columns if spot.outside is not None]
         own = [extent_of(array) for array in self.arguments]
         return {
             i for i, (low, high) in enumerate(own) if any(low < other[1] and other[0] < high for other in others)
@@ -370,17 +529,30 @@ class Recording:
         """Whether an array's memory is the call's, and was not filled by anything that has a place in the plan."""
         if array.size == 0:
             return False
-        root = holder(array)
+        found = self.memory.at(address_of(holder(array)))
         if made_inside(array):
-            return id(root) not in self.computed
-        place = address_of(root)
-        return place in self.blocks and place not in self.produced
+            return found is None
+        return found is not None and not found.produced
+
+    def _is_outside(self, tensor: Any) -> bool:
+        """Whether a tensor's memory was there before the call, or was made in ways that have no place in the plan."""
+        return self.memory.at(address_of(tensor.array)) is None
 
     def _has_place(self, array: Array) -> None:
         root = holder(array)
-        self.produced.add(address_of(root))
-        if made_inside(array):
-            self.computed[id(root)] = root
+        found = self.memory.at(address_of(root))
+        if found is None and made_inside(array):
+            low, high = extent_of(root)
+            found = self.memory.opened(low, high - low, root)
+        if found is not None:
+            found.produced = True
+
+    def _segments(
+        self, arrays: list[Array], tables: tuple[list[int], list[int], int]
+    ) -> tuple[list[Spot], list[int], list[int]]:
+        """Where the columns of segments lie, the segments' lengths, and their chunks."""
+        table, chunks, width = tables
+        return [self.memory.spot(array) for array in arrays], table[width :: width + 1], chunks
 
     def check(self, array: Array) -> None:
         """Refuse an array that a replay could not compute."""
@@ -396,10 +568,11 @@ class Recording:
             if isinstance(array, np.ndarray):
                 self.check(array)
         new = [array if array is not None and self.is_new(array) else None for array in outputs]
-        self.steps.append(Call(function, inputs, new))
         for array in new:
             if array is not None:
                 self._has_place(array)
+        spots = [[None if a is None else self.memory.spot(a) for a in arrays] for arrays in (inputs, new)]
+        self.steps.append(Call(function, *spots))
 
 
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), slice, type(Ellipsis), np.dtype, type, Window, np.generic)
@@ -446,5 +619,6 @@ def _place() -> str:
 
 
 __all__ = [
-    "Call", "Copy", "Norm", "Recording", "Run", "Source", "Update", "address_of", "extent_of", "is_pure", "place_of"
+    "Buffer", "Call", "Copy", "Norm", "Place", "Recording", "Run", "Source", "Spot", "Step", "Update", "is_pure",
+    "place_of",
 ]  # fmt: skip

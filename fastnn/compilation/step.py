@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._runtime.capture import active, listen, restore
+from fastnn._runtime.capture import active, address_of, extent_of, listen, restore
 from fastnn._runtime.dispatch import get_backend
 from fastnn._runtime.plan import BUSY, STALE, Plan, Replayer, note_written
 from fastnn._runtime.tensor import TensorBase, is_grad_enabled
 from fastnn.autograd import no_grad
 from fastnn.compilation.building import Builder
 from fastnn.compilation.guards import unchanged
-from fastnn.compilation.recording import Recording, address_of, extent_of
+from fastnn.compilation.recording import Recording
 from fastnn.errors import CompileError
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter

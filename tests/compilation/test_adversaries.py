@@ -7,6 +7,7 @@ and numbers, in lists and tuples) after each call of ``wrap(function)``.
 import copy
 import gc
 import pickle
+import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
@@ -794,6 +795,96 @@ def a_parameter_is_an_argument(wrap: Any) -> Iterator[Any]:
     other = nn.Parameter(fastnn.tensor(numbers(3, 7, 7)).T)
     for w in (net.weight, net.weight, other, other, net.weight, net.weight.detach(), other.detach()):
         yield run(w)
+
+
+@scenario()
+def memory_is_freed_and_handed_out_again(wrap: Any) -> Iterator[Any]:
+    def body(x: Any) -> Any:
+        kept = []
+        for i in range(9):
+            x = (x * (i + 2)).tanh() - x[:1]
+            if i % 3 == 1:
+                kept += [x[2:, ::2], x.T]
+            if i % 3 == 2:
+                x = x.to("float64").to("float32")  # memory of NumPy's
+        return [*kept, x.sum()]
+
+    run = wrap(body)
+    held = [run(numbers(i, 6, 7)) for i in range(4)]
+    yield from held
+
+
+@scenario()
+def a_gradient_of_before_is_freed_and_its_memory_handed_out_again(wrap: Any) -> Iterator[Any]:
+    net = small()
+    o = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+
+    def step(x: Any, y: Any) -> Any:
+        o.zero_grad()
+        like = [p.detach() * 2 for p in net.parameters()]
+        loss = F.cross_entropy(net(x), y) + sum(x.sum() for x in like)
+        loss.backward()
+        o.step()
+        return [loss.detach(), *like]
+
+    run = wrap(step)
+    yield from steps(run, net)
+    kept = [p.grad for p in net.parameters()]
+    yield from steps(run, net)
+    yield kept
+
+
+@scenario("computed in NumPy")
+def numpy_s_memory_where_fastnn_s_was(wrap: Any) -> Iterator[Any]:
+    def body(x: Any) -> Any:
+        for _ in range(8):
+            double = x.to("float64")
+            del double
+            x = x + np.full(x.shape, 0.5)
+        return x
+
+    run = wrap(body)
+    for i in range(3):
+        yield run(numbers(i, 64, 7))
+
+
+@scenario()
+def another_thread_takes_memory(wrap: Any) -> Iterator[Any]:
+    def other() -> None:
+        for n in range(1, 40):
+            (fastnn.ones(n, 7) * 3).exp()
+
+    def body(x: Any) -> Any:
+        made = []
+        for i in range(4):
+            thread = threading.Thread(target=other)
+            thread.start()
+            for _ in range(5):
+                x = (x + i).tanh() * 2
+            made.append(x)
+            thread.join()
+        return made
+
+    run = wrap(body)
+    for i in range(3):
+        yield run(numbers(i, 6, 7))
+
+
+@scenario()
+def the_last_reference_dies_in_another_thread(wrap: Any) -> Iterator[Any]:
+    def body(x: Any) -> Any:
+        for i in range(4):
+            box = [x * i]
+            x = box[0] + x
+            thread = threading.Thread(target=box.clear)
+            thread.start()
+            thread.join()
+            x = (x - 1).tanh() * 2
+        return x
+
+    run = wrap(body)
+    for i in range(3):
+        yield run(numbers(i, 6, 7))
 
 
 @scenario()

@@ -138,6 +138,36 @@ def test_a_plan_holds_its_arena_alone() -> None:
     assert in_use() - before == grown
 
 
+def test_a_recorded_call_frees_what_it_makes() -> None:
+    seen = []
+
+    def body(x: Any) -> Any:
+        for i in range(20):
+            x = (x * i).tanh() + 1
+            seen.append(memory.stats()["in_use"])
+        return x.sum()
+
+    run = fastnn.compile(body)
+    x = rng.random((512, 512), dtype="f4")
+    before = in_use()
+    for _ in range(3):
+        run(x)
+    assert len(seen) == 20  # the first call
+    assert max(seen) - before <= 4 * x.nbytes
+
+
+def test_a_plan_writes_gradients_where_the_recorded_call_left_them() -> None:
+    net, _, run = made()
+    train(run, 32, 32)
+    addresses = [p.grad.data_ptr() for p in net.parameters()]
+    train(run, 32, 32)
+    assert [p.grad.data_ptr() for p in net.parameters()] == addresses
+    kept = [p.grad for p in net.parameters()]
+    train(run, 32)
+    assert not {p.grad.data_ptr() for p in net.parameters()} & set(addresses)
+    assert [g.data_ptr() for g in kept] == addresses
+
+
 def test_recording_over_and_over_takes_no_memory() -> None:
     net, _, run = made(16)
 
