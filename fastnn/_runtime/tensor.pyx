@@ -162,7 +162,7 @@ def dense_copy(cnp.ndarray array):
     return result
 
 
-cdef copy_array(cnp.ndarray target, cnp.ndarray source):
+cpdef copy_array(cnp.ndarray target, cnp.ndarray source):
     """Put the elements of one array into another."""
     np.copyto(target, source, casting="unsafe")
     if recorder() != NULL:

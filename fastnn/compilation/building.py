@@ -27,6 +27,7 @@ from fastnn.compilation.recording import (
     Source,
     Spot,
     Update,
+    Weight,
     place_of,
 )
 from fastnn.compilation.report import Part, Report, Row
@@ -41,24 +42,52 @@ TRIM_FROM = 1 << 20
 
 
 class Membership:
-    """Notices before a replay that an optimizer has other groups, or a group other parameters."""
+    """Notices before a replay that an optimizer has other groups or hooks, or a group other parameters."""
 
     first = 0
     batch = stretch = None
 
     def __init__(self, optimizer: Any) -> None:
         self.optimizer = optimizer
+        self.hooks = optimizer._step_hooks()
         self.groups = [(group, group["params"], tuple(group["params"])) for group in optimizer.param_groups]
 
     def prepare(self) -> tuple[float, ...] | None:
-        """No cells; None where the groups are not those of the recorded call."""
+        """No cells; None where the groups, or the hooks around a step, are not those of the recorded call."""
         groups = self.optimizer.param_groups
-        if len(groups) != len(self.groups):
+        if len(groups) != len(self.groups) or self.optimizer._step_hooks() != self.hooks:
             return None
         for group, (known, params, members) in zip(groups, self.groups, strict=True):
             if group is not known or group["params"] is not params or not same_items(params, members):
                 return None
         return ()
+
+
+class Condition:
+    """Something that must be true before a replay."""
+
+    first = 0
+    batch = stretch = None
+
+    def __init__(self, holds: Callable[[], bool]) -> None:
+        self.holds = holds
+
+    def prepare(self) -> tuple[float, ...] | None:
+        """No cells; None where it is not."""
+        return () if self.holds() else None
+
+
+class PreparedWeight:
+    """Reads the weight of an average before a replay."""
+
+    batch = stretch = None
+
+    def __init__(self, read: Callable[[], float], first: int) -> None:
+        self.read, self.first = read, first
+
+    def prepare(self) -> tuple[float, ...]:
+        """The cell."""
+        return (self.read(),)
 
 
 class PreparedUpdate:
@@ -82,7 +111,7 @@ class PreparedUpdate:
         """The cells of the next step; None where the recorded one does not serve."""
         source = self.source
         optimizer, group = source.optimizer, source.group
-        if optimizer._has_step_hooks() or optimizer._static(group) != source.static:
+        if optimizer._static(group) != source.static:
             return None
         scalars = self.batch.reread(optimizer.state, self.scalars, self.states)
         if scalars is None:
@@ -119,7 +148,9 @@ class Builder:
         self.phases: list[tuple[int, list[Any], int, int]] = []
         self.tables: list[tuple[Array, list[tuple[int, int, int]]]] = []
         self.stretches: list[tuple[int, int, Any, list[Any]]] = []
-        self.updates: list[Membership | PreparedUpdate] = [Membership(o) for o in recording.optimizers.values()]
+        self.updates: list[Condition | Membership | PreparedUpdate | PreparedWeight] = [
+            *map(Membership, recording.optimizers.values()), *map(Condition, recording.conditions)
+        ]  # fmt: skip
         self._writes = False  # whether parameters are being changed: from then on a replay is not broken off
         self.rows: list[Row] = []
         self.names: dict[int, str] = {}  # of memory that was there before the call, by address
@@ -427,11 +458,10 @@ class Builder:
     def _forget_gradients(self) -> None:
         """Let go of the gradients that the recorded call made: the plan has memory of its own for them."""
         for update in self.updates:
-            if isinstance(update, Membership):
-                continue
-            arrays = update.batch.arrays
-            width = 2 + len(update.states)
-            arrays[1::width] = [None] * len(arrays[1::width])
+            if isinstance(update, PreparedUpdate):
+                arrays = update.batch.arrays
+                width = 2 + len(update.states)
+                arrays[1::width] = [None] * len(arrays[1::width])
 
     # -- phases
 
@@ -555,7 +585,9 @@ class Builder:
         chunks = np.array(step.chunks, np.int64)
         self.keep.append(chunks)
         first = self._cells(step.cells)
-        if step.source is not None:
+        if isinstance(step.source, Weight):
+            self.updates.append(PreparedWeight(step.source.read, first))
+        elif step.source is not None:
             self.updates.append(PreparedUpdate(step.source, step.flags, first, len(self.stretches)))
         self._writes = True
         arguments: list[Any] = [address_of(table), address_of(chunks), *step.flags]
@@ -566,7 +598,7 @@ class Builder:
     def _update_row(self, step: Update, chunks: int) -> Row:
         sizes = [sum(spot.nbytes for spot in step.columns[column :: step.width]) for column in range(step.width)]
         count = len(step.lengths)
-        if step.source is None:
+        if not isinstance(step.source, Source):
             what = [Part(f"{len(step.columns)} arrays", None, "rw", sum(sizes))]
             return Row("update", "segments", {}, chunks, step.work, tuple(what))
         what = [Part(f"{count} parameters", None, "rw", sizes[0]), Part("their gradients", None, "r", sizes[1])]

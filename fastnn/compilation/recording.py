@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn._runtime.capture import address_of, extent_of, holder, made_inside
-from fastnn._runtime.tensor import Window, calls_now, is_grad_enabled, older
+from fastnn._runtime.tensor import TensorBase, Window, calls_now, is_grad_enabled, older
 from fastnn.compilation.guards import same
 from fastnn.errors import CompileError
 from fastnn.ops.lowering import Operand
@@ -152,6 +152,13 @@ class Source:
     static: dict[str, Any]
 
 
+@dataclass
+class Weight:
+    """Where the only cell of an average comes from."""
+
+    read: Callable[[], float]
+
+
 @dataclass(eq=False)
 class Segments(Step):
     """A kernel over segments: of each all columns, and how the chunks divide them."""
@@ -178,7 +185,7 @@ class Update(Segments):
     address: int
     flags: tuple[int, ...]
     cells: tuple[float, ...]
-    source: Source | None
+    source: Source | Weight | None
 
 
 @dataclass(eq=False)
@@ -280,9 +287,11 @@ class Recording:
         self.modules: dict[int, Any] = {}
         self.draws: list[tuple[Any, tuple[float, float, float]]] = []
         self.schedules: list[Any] = []
-        self.fresh = False  # whether an optimizer has begun its state, which no later call does
+        self.conditions: list[Callable[[], bool]] = []  # what must be true before the call
+        self.counts: set[int] = set()
+        self.fresh = False  # whether an optimizer or an average has begun its state, which no later call does
         self.updated_once: set[Any] = set()
-        self._source: Source | None = None
+        self._source: Source | Weight | None = None
 
     def refuse(self, why: str) -> None:
         """Say that the call cannot be recorded."""
@@ -444,6 +453,18 @@ class Recording:
             self.refuse("an optimizer's step() after a schedule's step() cannot be replayed in one go")
         self._source = Source(optimizer, group, batch, static)
 
+    def rereading(self, weight: Callable[[], float]) -> None:
+        """An average is about to be taken, with a weight that a later call reads anew."""
+        self._source = Weight(weight)
+
+    def averaging(self, count: Any, begun: Callable[[], bool]) -> None:
+        """An average over calls takes in what there is; `begun` tells whether it has taken in anything before."""
+        if id(count) in self.counts:
+            self.refuse("an average that is updated twice in a call cannot be replayed")
+        self.counts.add(id(count))
+        self.fresh = self.fresh or not begun()
+        self.conditions.append(begun)
+
     def scheduled(self, schedule: Any) -> None:
         """A learning-rate schedule has made a step."""
         self.schedules.append(schedule)
@@ -492,12 +513,27 @@ class Recording:
         for tensor, before in self.switches.values():
             if id(tensor) not in self.given and tensor.requires_grad != before:
                 self.refuse("the call has left a Tensor whose requires_grad it had set, which a replay would not do")
+        groups = [group for optimizer in self.optimizers.values() for group in optimizer.param_groups]
+        values = [value for group in groups for name, value in group.items() if name != "params"]
+        rates = [rate for value in values for rate in (value if isinstance(value, (list, tuple)) else (value,))]
+        if any(isinstance(rate, TensorBase) and self._changed(rate) for rate in rates):
+            self.refuse(
+                "a Tensor that is a hyper-parameter of an optimizer was made or changed during the call, but a replay "
+                "reads it before it begins. Change it between calls, or use a schedule of fastnn.optim.lr_scheduler"
+            )
         for group, former in self.groups.values():
             if group.keys() != former.keys() or not all(same(value, group[name]) for name, value in former.items()):
                 self.refuse(
                     "a hyper-parameter of an optimizer was set during the call, which a replay would not do. Set it "
                     "between calls, or use a schedule of fastnn.optim.lr_scheduler"
                 )
+
+    def _changed(self, tensor: Any) -> bool:
+        """Whether a Tensor was made by the call, or something in its memory was written."""
+        if self.is_new(tensor.array) or not self._is_outside(tensor):
+            return True
+        low, high = extent_of(tensor.array)
+        return any(low < other[1] and other[0] < high for other in map(extent_of, self.targets.values()))
 
     def known_tensors(self) -> list[Any]:
         """Tensors that the call has met and that were there before it, but its arguments and views of them."""
@@ -619,6 +655,6 @@ def _place() -> str:
 
 
 __all__ = [
-    "Buffer", "Call", "Copy", "Norm", "Place", "Recording", "Run", "Source", "Spot", "Step", "Update", "is_pure",
-    "place_of",
+    "Buffer", "Call", "Copy", "Norm", "Place", "Recording", "Run", "Source", "Spot", "Step", "Update", "Weight",
+    "is_pure", "place_of",
 ]  # fmt: skip

@@ -76,6 +76,12 @@ class Hooked:
     def _has_step_hooks(self) -> bool:
         return bool(self._step_pre_hooks or self._step_post_hooks or _every_pre or _every_post)
 
+    def _step_hooks(self) -> tuple[Callable[..., Any], ...]:
+        """All hooks around a step as they are now; who recorded a call looks whether they are still the same."""
+        if not self._has_step_hooks():
+            return ()
+        return tuple(_all(_every_pre, self._step_pre_hooks, self._step_post_hooks, _every_post))
+
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
         """Call ``hook(optimizer, args, kwargs)`` before each step; it may return other (args, kwargs)."""
         return HookHandle(self._step_pre_hooks, hook)
@@ -111,7 +117,7 @@ def hooked(step: Callable[..., Any]) -> Callable[..., Any]:
             return step(self, *args, **kwargs)
         recorder = active()
         if recorder is not None:
-            recorder.refuse("the hooks around an optimizer's step would not be called by a replay")
+            recorder.stepping(self)
         self._in_step = True
         try:
             for hook in _all(_every_pre, self._step_pre_hooks):

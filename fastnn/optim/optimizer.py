@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
-from fastnn._runtime.capture import active
+from fastnn._runtime.capture import active, listen, restore
 from fastnn._runtime.segments import gather
 from fastnn._runtime.tensor import TensorBase, set_grad_enabled_now
 from fastnn.ops.prefetch import prefetch_training
@@ -179,11 +179,14 @@ class Optimizer(Hooked):
                 if own.get(name) is None:
                     own[name] = full_state(p, self._beginning(name, group))
 
-        batches = [
-            (batch, self._numbers(group, batch.fresh, *batch.scalars))
-            for batch in gather(params, self.state, self._scalars, states, begin)
-        ]
-        for batch, (flags, cells, scalars) in batches:
+        gathered = gather(params, self.state, self._scalars, states, begin)
+        token = None if recorder is None else listen(None)  # a replay reads hyper-parameters anew, those in Tensors too
+        try:
+            numbers = [self._numbers(group, batch.fresh, *batch.scalars) for batch in gathered]
+        finally:
+            if token is not None:
+                restore(token)
+        for batch, (flags, cells, scalars) in zip(gathered, numbers, strict=True):
             if recorder is not None:
                 recorder.updating(self, group, batch, static)
             rule(batch.arrays, flags, cells, dtype=batch.dtype, **static)

@@ -8,11 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
+from functools import partial
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from fastnn._runtime.capture import active, computed
+from fastnn._runtime.tensor import copy_array
 from fastnn.autograd import no_grad
 from fastnn.nn.module import Module
 from fastnn.ops.update import average
@@ -24,11 +27,15 @@ Average = Callable[[Tensor, Tensor, Any], Tensor]
 AverageAll = Callable[[Sequence[Tensor], Sequence[Tensor], Any], None]
 
 
-def average_into(averages: Sequence[Tensor], current: Sequence[Tensor], weight: float) -> None:
+def average_into(
+    averages: Sequence[Tensor], current: Sequence[Tensor], weight: float, later: Callable[[], float] | None = None
+) -> None:
     """Move each of `averages` towards its counterpart in `current`: ``a += weight (c - a)``, all in one pass.
 
-    Integers and bools are averaged in float64 and cut off.
+    Integers and bools are averaged in float64 and cut off. A replay of the call takes the weight that `later` gives
+    before it begins, if that is given.
     """
+    recorder = active()
     of_dtype: dict[Any, list[np.ndarray[Any, Any]]] = {}
     for own, other in zip(averages, current, strict=True):
         if own.shape != other.shape:
@@ -36,12 +43,19 @@ def average_into(averages: Sequence[Tensor], current: Sequence[Tensor], weight: 
         if own.dtype.kind == "f" and own.dtype == other.dtype:
             of_dtype.setdefault(own.dtype, []).extend((own.array, other.array))
         else:
-            mixed = own.array + weight * (other.array.astype(np.float64) - own.array)
-            np.copyto(own.array, mixed, casting="unsafe")
+            if recorder is not None and later is not None:
+                recorder.refuse(f"a mean of {own.dtype} whose weight changes from call to call cannot be replayed")
+            copy_array(own.array, computed(partial(_mixed, weight), own.array, other.array))
     for dtype, arrays in of_dtype.items():
+        if recorder is not None and later is not None:
+            recorder.rereading(later)
         average(arrays, (), (float(weight),), dtype=dtype)
     for own in averages:
         own._touch()
+
+
+def _mixed(weight: float, own: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> Any:
+    return np.asarray(own + weight * (other.astype(np.float64) - own))
 
 
 def _check_decay(decay: float) -> None:
@@ -65,7 +79,10 @@ def get_swa_multi_avg_fn() -> AverageAll:
     def swa_update(
         averaged_param_list: Sequence[Tensor], current_param_list: Sequence[Tensor], num_averaged: Any
     ) -> None:
-        average_into(averaged_param_list, current_param_list, 1 / (float(num_averaged) + 1))
+        def weight() -> float:
+            return 1 / (float(num_averaged.array if isinstance(num_averaged, Tensor) else num_averaged) + 1)
+
+        average_into(averaged_param_list, current_param_list, weight(), weight)
 
     return swa_update
 
@@ -86,7 +103,7 @@ def get_swa_avg_fn() -> Average:
 
     def swa_update(averaged_param: Tensor, current_param: Tensor, num_averaged: Any) -> Tensor:
         with no_grad():
-            return averaged_param + (current_param - averaged_param) / (float(num_averaged) + 1)
+            return averaged_param + (current_param - averaged_param) / (num_averaged + 1)
 
     return swa_update
 
@@ -131,19 +148,23 @@ class AveragedModel(Module):
         with no_grad():
             averages = [p.detach() for p in _tensors(self.module, self.use_buffers)]
             current = [p.detach() for p in _tensors(model, self.use_buffers)]
-            if not self.n_averaged:
+            count = self.n_averaged
+            recorder = active()
+            if recorder is not None:
+                recorder.averaging(count, lambda: bool(self.n_averaged is count and count.array))
+            if not count.array:
                 for own, other in zip(averages, current, strict=True):
                     own.copy_(other)
             elif self.avg_fn is not None:
                 for own, other in zip(averages, current, strict=True):
-                    own.copy_(self.avg_fn(own, other, self.n_averaged))
+                    own.copy_(self.avg_fn(own, other, count))
             else:
                 update = get_swa_multi_avg_fn() if self.multi_avg_fn is None else self.multi_avg_fn
-                update(averages, current, self.n_averaged)
+                update(averages, current, count)
             if not self.use_buffers:
                 for own, other in zip(self.module.buffers(), model.buffers(), strict=True):
                     own.detach().copy_(other.detach())
-            self.n_averaged += 1
+            count += 1
 
 
 def _tensors(model: Module, buffers: bool) -> Iterable[Tensor]:

@@ -211,14 +211,47 @@ def a_learning_rate_is_a_tensor(wrap: Any) -> Iterator[Any]:
     yield from steps(run, net)
 
 
-@scenario("reads a value")
+@scenario()
 def a_learning_rate_is_a_tensor_from_the_start(wrap: Any) -> Iterator[Any]:
     net = small()
     o = optim.Adam(net.parameters(), lr=fastnn.tensor(0.1))
+    o.param_groups[0]["betas"] = fastnn.tensor(0.8), 0.9
     run = wrap(training(net, o))
     yield from steps(run, net)
     o.param_groups[0]["lr"].fill_(0.01)
+    o.param_groups[0]["betas"][0].fill_(0.5)
     yield from steps(run, net)
+    o.param_groups[0]["lr"] = fastnn.tensor(0.2)
+    yield from steps(run, net)
+
+
+@scenario("made or changed during the call")
+def a_learning_rate_is_a_tensor_that_the_step_changes(wrap: Any) -> Iterator[Any]:
+    net = small()
+    rate = fastnn.tensor(0.1)
+    o = optim.Adam(net.parameters(), lr=rate)
+    yield from steps(wrap(training(net, o, lambda: rate.mul_(0.5))), net)
+
+
+@scenario("made or changed during the call")
+def one_rate_of_two_is_a_tensor_that_the_step_changes(wrap: Any) -> Iterator[Any]:
+    net = small()
+    rates = fastnn.tensor([0.1, 0.8])
+    o = optim.Adam(net.parameters(), lr=rates[0])
+    run = wrap(training(net, o, lambda: rates.mul_(0.5)))
+    yield from steps(run, net)
+
+
+@scenario("made or changed during the call")
+def a_learning_rate_is_a_tensor_that_the_step_makes(wrap: Any) -> Iterator[Any]:
+    net = small()
+    o = optim.SGD(net.parameters(), lr=0.1)
+
+    def step(x: Any, y: Any) -> Any:
+        o.param_groups[0]["lr"] = x.detach().abs().mean()
+        return training(net, o)(x, y)
+
+    yield from steps(wrap(step), net)
 
 
 @scenario("updated twice")
@@ -253,7 +286,7 @@ def an_optimizer_is_replaced(wrap: Any) -> Iterator[Any]:
     yield from steps(lambda x, y: run(x, y, 0), net)
 
 
-@scenario("hooks around an optimizer's step")
+@scenario()
 def step_hooks_come_and_go(wrap: Any) -> Iterator[Any]:
     net = small()
     o = optim.SGD(net.parameters(), lr=0.1)
@@ -263,6 +296,17 @@ def step_hooks_come_and_go(wrap: Any) -> Iterator[Any]:
     yield from steps(run, net)
     handle.remove()
     yield from steps(run, net)
+    with optim.hooks.register_optimizer_step_post_hook(lambda *_: net[0].bias.data.mul_(0.5)):
+        yield from steps(run, net)
+    yield from steps(run, net)
+
+
+@scenario("reads a value")
+def a_step_hook_that_looks_at_a_value(wrap: Any) -> Iterator[Any]:
+    net = small()
+    o = optim.SGD(net.parameters(), lr=0.1)
+    o.register_step_post_hook(lambda *_: net[0].bias.sum().item())
+    yield from steps(wrap(training(net, o)), net)
 
 
 @scenario()
@@ -278,20 +322,67 @@ def the_step_of_an_optimizer_is_replaced(wrap: Any) -> Iterator[Any]:
     yield from steps(run, net)
 
 
-@scenario("reads a value")
-def averages_within_the_step(wrap: Any) -> Iterator[Any]:
-    net = small(nn.BatchNorm1d(9)) if hasattr(nn, "BatchNorm1d") else small()
-    mean = optim.swa_utils.AveragedModel(net, multi_avg_fn=optim.swa_utils.get_ema_multi_avg_fn(0.9))
+def averaging(wrap: Any, net: Any, **options: Any) -> Iterator[Any]:
+    """Steps with an average of the weights within."""
+    mean = optim.swa_utils.AveragedModel(net, **options)
     o = optim.SGD(net.parameters(), lr=0.1)
-    yield from steps(wrap(training(net, o, lambda: mean.update_parameters(net))), net, mean, count=6)
+    run = wrap(training(net, o, lambda: mean.update_parameters(net)))
+    yield from steps(run, net, mean, count=6)
+    mean.n_averaged.zero_()  # the next call copies
+    yield from steps(run, net, mean, count=4)
+    mean.n_averaged = fastnn.tensor(7)
+    yield from steps(run, net, mean, count=4)
 
 
-@scenario("reads a value")
+@scenario()
+def averages_within_the_step(wrap: Any) -> Iterator[Any]:
+    for use_buffers in (False, True):
+        average = optim.swa_utils.get_ema_multi_avg_fn(0.9)
+        yield from averaging(wrap, small(nn.BatchNorm1d(9)), multi_avg_fn=average, use_buffers=use_buffers)
+
+
+@scenario()
+def averages_of_one_parameter_after_the_other(wrap: Any) -> Iterator[Any]:
+    for average in (optim.swa_utils.get_ema_avg_fn(0.9), optim.swa_utils.get_swa_avg_fn()):
+        yield from averaging(wrap, small(), avg_fn=average)
+
+
+@scenario()
 def the_mean_of_all_weights_within_the_step(wrap: Any) -> Iterator[Any]:
+    yield from averaging(wrap, small(nn.BatchNorm1d(9)))
+
+
+@scenario("whose weight changes")
+def the_mean_of_counts_within_the_step(wrap: Any) -> Iterator[Any]:
+    yield from averaging(wrap, small(nn.BatchNorm1d(9)), use_buffers=True)
+
+
+@scenario("updated twice in a call")
+def a_mean_that_is_updated_twice(wrap: Any) -> Iterator[Any]:
     net = small()
     mean = optim.swa_utils.AveragedModel(net)
     o = optim.SGD(net.parameters(), lr=0.1)
-    yield from steps(wrap(training(net, o, lambda: mean.update_parameters(net))), net, mean, count=6)
+    twice = [lambda: mean.update_parameters(net)] * 2
+    yield from steps(wrap(training(net, o, *twice)), net, mean, count=5)
+
+
+@scenario()
+def a_student_learns_from_its_own_average(wrap: Any) -> Iterator[Any]:
+    student = small()
+    teacher = optim.swa_utils.AveragedModel(student, multi_avg_fn=optim.swa_utils.get_ema_multi_avg_fn(0.9))
+    o = optim.Adam(student.parameters(), lr=0.1)
+
+    def step(x: Any, y: Any) -> Any:
+        with fastnn.no_grad():
+            wanted = teacher(x)
+        o.zero_grad()
+        loss = F.cross_entropy(student(x), y) + (student(x) - wanted).square().mean()
+        loss.backward()
+        o.step()
+        teacher.update_parameters(student)
+        return loss.detach()
+
+    yield from steps(wrap(step), student, teacher, count=6)
 
 
 @scenario()
