@@ -1,6 +1,6 @@
 """Data to train on: datasets, and batches of them."""
 
-from fastnn.data import datasets
+from fastnn.data import datasets, transforms
 from fastnn.data.collate import default_collate
 from fastnn.data.dataset import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
 from fastnn.data.images import ImageData, ImageSplits
@@ -23,4 +23,5 @@ __all__ = [
     "random_split",
     "read_csv",
     "table",
+    "transforms",
 ]

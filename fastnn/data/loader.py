@@ -50,7 +50,10 @@ class DataLoader:
     drop_last : leave out a last batch that is smaller than ``batch_size``.
     generator : draws the seed where none is given; by default the one that `fastnn.manual_seed` starts.
     prefetch_factor : batches that each thread is ahead.
-    seed : a whole number from 0 to 2**64 - 1 that fixes the orders; None draws one when it is first needed.
+    seed : a whole number from 0 to 2**64 - 1 that fixes the orders, and what random transforms do; None draws one when
+        it is first needed.
+    transform : changes each batch, or the first part of one that has several: one of `fastnn.data.transforms`, which
+        change images, or a function of that part.
     pin_memory, timeout, worker_init_fn, persistent_workers : taken as torch's users give them; without meaning here.
     """
 
@@ -72,6 +75,7 @@ class DataLoader:
         prefetch_factor: int = 2,
         persistent_workers: bool = False,
         seed: int | None = None,
+        transform: Callable[[Any], Any] | None = None,
     ) -> None:
         self.dataset = as_dataset(dataset)
         self.batch_size = None if batch_size is None else whole("batch_size", batch_size, 1)
@@ -81,6 +85,7 @@ class DataLoader:
         self.prefetch_factor = whole("prefetch_factor", prefetch_factor, 1)
         self.collate_fn = collate_fn
         self.generator = generator
+        self.transform = transform
         self._seed = None if seed is None else whole("seed", seed, 0)
         if self._seed is not None and self._seed >= 2**64:
             raise ValueError(f"DataLoader: seed must be below 2**64, got {seed}")
@@ -101,6 +106,10 @@ class DataLoader:
             )
         if self.batch_size is None and self.drop_last:
             raise ValueError("DataLoader: drop_last needs a batch_size")
+        if self.transform is not None and not callable(self.transform):
+            raise TypeError(f"DataLoader: transform must be a function, got {type(self.transform).__name__}")
+        if self.transform is not None and self.batch_size is None:
+            raise ValueError("DataLoader: transform needs a batch_size: it changes batches")
         if not self._has_items and (self.shuffle or self.sampler is not None or self.batch_sampler is not None):
             raise ValueError(
                 f"DataLoader: a dataset that can only be iterated over, {type(self.dataset).__name__}, comes in its "
@@ -140,23 +149,54 @@ class DataLoader:
         epoch = self._epoch
         self._epoch += 1
         if not self._has_items:
-            return islice(self._iterated(), first, None)
+            return islice(self._iterated(epoch), first, None)
         if self._arrays is not None and self.sampler is None and self.batch_sampler is None:
-            return self._gathered(first, shuffled(len(self.dataset), self.seed, epoch) if self.shuffle else None)
-        return self._collated(islice(self._index_batches(epoch), first, None))
+            order = shuffled(len(self.dataset), self.seed, epoch) if self.shuffle else None
+            return self._gathered(first, epoch, order)
+        return self._collated(islice(self._index_batches(epoch), first, None), epoch)
+
+    def _transformed(self, batch: Any, samples: Any, epoch: int) -> Any:
+        """A batch of the samples of some numbers, as `transform` leaves it."""
+        if self.transform is None:
+            return batch
+        from fastnn.data.transforms import Transform
+
+        several = isinstance(batch, (tuple, list))
+        if several and not len(batch):
+            return batch
+        first = batch[0] if several else batch
+        if isinstance(self.transform, Transform):
+            changed = self.transform.at(first, samples, self.seed, epoch)
+        else:
+            changed = self.transform(first)
+        if not several:
+            return changed
+        rest = (changed, *batch[1:])
+        if hasattr(batch, "_fields"):
+            return type(batch)(*rest)
+        return rest if isinstance(batch, tuple) else list(rest)
 
     # -- arrays
 
-    def _gathered(self, first: int, order: np.ndarray[Any, Any] | None) -> Iterator[tuple[Tensor, ...]]:
+    def _gathered(
+        self, first: int, epoch: int, samples: np.ndarray[Any, Any] | None
+    ) -> Iterator[tuple[Tensor, ...]]:  # fmt: skip
         assert self._arrays is not None
         assert self.batch_size is not None
         arrays, rows = self._arrays
+        order = samples
         if rows is not None:
             order = rows if order is None else rows[order]
         last = min(len(self) * self.batch_size, len(self.dataset))
         begin = first * self.batch_size
         parts = [_rows_in_batches(array, order, begin, last, self.batch_size) for array in arrays]
-        return zip(*parts, strict=True)
+        batches = zip(*parts, strict=True)
+        if self.transform is None:
+            yield from batches
+            return
+        for start, batch in zip(range(begin, last, self.batch_size), batches, strict=True):
+            own = range(start, min(start + self.batch_size, last))
+            yield self._transformed(batch, own if samples is None else samples[own.start : own.stop], epoch)
 
     # -- items
 
@@ -178,8 +218,11 @@ class DataLoader:
             if len(batch) == self.batch_size or not self.drop_last:
                 yield batch
 
-    def _make(self, indices: Any) -> Any:
+    def _make(self, indices: Any, epoch: int) -> Any:
         """The batch of some indices."""
+        return self._transformed(self._untransformed(indices), indices, epoch)
+
+    def _untransformed(self, indices: Any) -> Any:
         if self.batch_size is None and self.batch_sampler is None:
             item = self.dataset[indices]
             return item if self.collate_fn is None else self.collate_fn(item)
@@ -193,34 +236,39 @@ class DataLoader:
             return tuple(from_numpy(taken(array, chosen if rows is None else rows[chosen])) for array in arrays)
         return (self.collate_fn or default_collate)([self.dataset[i] for i in indices])
 
-    def _collated(self, indices: Iterator[Any]) -> Iterator[Any]:
+    def _collated(self, indices: Iterator[Any], epoch: int) -> Iterator[Any]:
         if self.num_workers == 0:
-            yield from map(self._make, indices)
+            for some in indices:
+                yield self._make(some, epoch)
             return
         pool = ThreadPoolExecutor(self.num_workers, thread_name_prefix="fastnn-data")
         ahead: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         try:
             for some in islice(indices, self.num_workers * self.prefetch_factor):
-                ahead.put(pool.submit(self._make, some))
+                ahead.put(pool.submit(self._make, some, epoch))
             while not ahead.empty():
                 batch = ahead.get().result()
                 for some in islice(indices, 1):
-                    ahead.put(pool.submit(self._make, some))
+                    ahead.put(pool.submit(self._make, some, epoch))
                 yield batch
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _iterated(self) -> Iterator[Any]:
-        return self._in_batches() if self.num_workers == 0 else in_background(self._in_batches(), self.prefetch_factor)
+    def _iterated(self, epoch: int) -> Iterator[Any]:
+        batches = self._in_batches(epoch)
+        return batches if self.num_workers == 0 else in_background(batches, self.prefetch_factor)
 
-    def _in_batches(self) -> Iterator[Any]:
+    def _in_batches(self, epoch: int) -> Iterator[Any]:
         items = iter(self.dataset)
         if self.batch_size is None:
             yield from items if self.collate_fn is None else map(self.collate_fn, items)
             return
+        start = 0
         while batch := list(islice(items, self.batch_size)):
             if len(batch) == self.batch_size or not self.drop_last:
-                yield (self.collate_fn or default_collate)(batch)
+                made = (self.collate_fn or default_collate)(batch)
+                yield self._transformed(made, range(start, start + len(batch)), epoch)
+            start += len(batch)
 
 
 _END = object()

@@ -39,6 +39,7 @@ def fit(
     callbacks: Any = (),
     seed: int | None = None,
     shuffle: bool = True,
+    transform: Callable[[Any], Any] | None = None,
     schedule: Any = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool | str | os.PathLike[str] = False,
@@ -66,6 +67,7 @@ def fit(
     callbacks : `Callback` objects, or functions ``f(run, epoch)``.
     seed : of the order of batches and of dropout; the same seed gives the same bits. None draws one.
     shuffle : an order of its own for each epoch.
+    transform : changes the inputs of each training batch; see `fastnn.data.DataLoader`.
     schedule : a learning-rate scheduler, or a function of the epoch (from 0 on).
     checkpoint : a folder that keeps the last and the best state; see `fastnn.training.checkpoint.Checkpoint`.
     resume : go on from what lies in `checkpoint` (True; nothing there is a fresh start) or in a given file.
@@ -87,7 +89,7 @@ def fit(
         raise ValueError(f"fit: epochs must be a whole number from 0 on, got {epochs!r}")
     if isinstance(validation, float):
         data, validation = split_off(data, validation)
-    loader = as_loader("fit: data", data, batch_size, shuffle, seed)
+    loader = as_loader("fit: data", data, batch_size, shuffle, seed, transform)
     held_out = None if validation is None else as_loader("fit: validation", validation, EVALUATION_BATCH, False, 0)
     run = Run(
         model=model,
@@ -324,17 +326,28 @@ def predict(model: Any, data: Any, *, batch_size: int = EVALUATION_BATCH) -> np.
 # -- arguments in their many forms
 
 
-def as_loader(name: str, data: Any, batch_size: int, shuffle: bool, seed: int | None) -> Any:
+def as_loader(
+    name: str,
+    data: Any,
+    batch_size: int,
+    shuffle: bool,
+    seed: int | None,
+    transform: Callable[[Any], Any] | None = None,
+) -> Any:
     """Something that gives batches: what already does, or a `DataLoader` over the data."""
     if isinstance(data, DataLoader):
+        if transform is not None:
+            raise ValueError(f"{name}: a loader comes with its own transform; give it to the DataLoader")
         return data
     if isinstance(data, ImageSplits):
         raise TypeError(f"{name}: expected one part of {data.name}, such as its `train`, got both")
     if isinstance(data, (TensorDataset, ImageData, np.ndarray, Tensor, tuple, list)) or (
         hasattr(data, "__getitem__") and hasattr(data, "__len__")
     ):
-        return DataLoader(data, batch_size, shuffle, seed=seed)
+        return DataLoader(data, batch_size, shuffle, seed=seed, transform=transform)
     if isinstance(data, Iterable):
+        if transform is not None:
+            raise ValueError(f"{name}: batches of one's own cannot be transformed; give arrays, a dataset or a loader")
         if iter(data) is data:
             raise TypeError(f"{name}: a generator gives its batches only once; pass a list of them or a loader")
         return data
