@@ -87,7 +87,7 @@ def check(problem, large, bound):
         assert error(execution[result], wanted) <= bound, name
 
 
-@pytest.mark.parametrize("large", [4])
+@pytest.mark.parametrize("large", [4, 2])
 @pytest.mark.parametrize("outputs", [0, 1])
 def test_the_matrices_give_correlations_exactly(large, outputs):
     own = algorithm(large)
@@ -99,14 +99,14 @@ def test_the_matrices_give_correlations_exactly(large, outputs):
     assert [dot(a, products) for a in tile.outwards] == [dot(g, d[i : i + 3]) for i in range(tile.outputs)]
 
 
-@pytest.mark.parametrize("large", [4])
+@pytest.mark.parametrize("large", [4, 2])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("problem", PROBLEMS, ids=str)
 def test_all_passes_agree_with_sums_in_float64(problem, dtype, large):
     check(drawn(*problem, dtype=dtype), large, BOUND[dtype])
 
 
-@pytest.mark.parametrize("large", [4])
+@pytest.mark.parametrize("large", [4, 2])
 @pytest.mark.parametrize("seed", range(12))
 def test_drawn_problems(seed, large):
     rng = np.random.default_rng(seed)
@@ -117,14 +117,14 @@ def test_drawn_problems(seed, large):
     check(drawn(*problem, padding, seed=seed), large, BOUND["float32"])
 
 
-@pytest.mark.parametrize("large", [4])
+@pytest.mark.parametrize("large", [4, 2])
 @pytest.mark.parametrize("size", [(6, 64, 56, 56, 48, 1), (16, 128, 14, 14, 96, 1), (8, 256, 7, 7, 64, 1)], ids=str)
 def test_positive_activations_keep_the_bound(size, large):
     x, w, b, geometry, dy = drawn(*size)
     check((np.maximum(x, 0), w, b, geometry, dy), large, BOUND["float32"])
 
 
-@pytest.mark.parametrize("large", [4])
+@pytest.mark.parametrize("large", [4, 2])
 @pytest.mark.parametrize(("vector_bytes", "registers"), [(16, 16), (16, 32), (32, 16), (64, 32)])
 @pytest.mark.parametrize("problem", [PROBLEMS[3], PROBLEMS[9]], ids=str)
 def test_vectors_of_any_width(problem, vector_bytes, registers, large):
@@ -132,7 +132,7 @@ def test_vectors_of_any_width(problem, vector_bytes, registers, large):
         check(drawn(*problem), large, BOUND["float32"])
 
 
-@pytest.mark.parametrize("large", [4])
+@pytest.mark.parametrize("large", [4, 2])
 @pytest.mark.parametrize("problem", [PROBLEMS[4], PROBLEMS[9], PROBLEMS[11]], ids=str)
 def test_chunks_in_any_order_give_the_same_bits(problem, large):
     for execution, result in executions(*drawn(*problem), large):
@@ -142,7 +142,7 @@ def test_chunks_in_any_order_give_the_same_bits(problem, large):
         np.testing.assert_array_equal(execution[result], once)
 
 
-@pytest.mark.parametrize("large", [4])
+@pytest.mark.parametrize("large", [4, 2])
 def test_operands_lie_anyhow(large):
     x, w, b, geometry, dy = drawn(3, 12, 9, 11, 10, 1)
     wanted = expected(x, w, b, geometry, dy)

@@ -20,33 +20,35 @@ from llvmlite import ir
 
 from fastnn._kernels.control import Code, Words, smaller, traced
 from fastnn._kernels.convolution.winograd_layout import (
-    CHANNEL_BYTES,
     KINDS,
     NOWHERE_AT,
     PANEL_VECTORS,
     ROW_AT,
-    SLICE_BYTES,
     STAGE_IN_AT,
     STAGE_OUT_AT,
     TABLES_AT,
+    TAPS_AT,
     WORK_AT,
     ZEROS_AT,
     Word,
 )
 from fastnn._kernels.convolution.winograd_matrices import TAPS, Matrix, algorithm, transposed
 from fastnn._kernels.convolution.winograd_transform import define_places, define_transform
-from fastnn._kernels.emit import POINTER
+from fastnn._kernels.emit import POINTER, Vectors
 from fastnn._kernels.jit import kernel
 from fastnn._kernels.matmul import tile
 from fastnn._kernels.matmul.pack import Packer
 from fastnn._kernels.matmul.table import NONE, Tiles
-from fastnn._kernels.vector import I64, Value, select
+from fastnn._kernels.vector import I64, Value, loop, select
 
 # Tables of places, by what they are for.
 (INNER_SOURCE, EDGE_SOURCE, INNER_RESULT, EDGE_RESULT, TILES, SUMS, KERNEL, TAPS_THERE, TAPS_HERE, IN, OUT) = range(11)
 TABLE_BYTES = 320
-
-Arguments = tuple[Value | int, ...]
+# Input channels whose kernels are transformed at a time, so that a panel's rows are written while they are in L1.
+TOGETHER = 8
+# Bytes ahead of what is written that lines are asked for.
+FAR = 128
+LINE = 64
 
 
 @kernel
@@ -57,11 +59,11 @@ def kernels(dtype: str, width: int, registers: int, large: int) -> Any:
         own = _Winograd(code, args, scratch, np.dtype(dtype).itemsize, Tiles(width, registers), large)
         depth, channels = args[Word.DEPTH], args[Word.CHANNELS]
         parts = (channels + depth - 1) // depth
-        own.kernel_tables(channels)
+        own.kernel_tables()
         with code.range(first, last) as chunk:
-            output, c0 = (chunk // parts) * own.panel, (chunk % parts) * depth
-            to = args[Word.RESULT] + (output * channels * own.squared + c0 * own.panel) * own.size
-            own.kernel_panel(output, c0, smaller(channels - c0, depth), to)
+            panel, c0 = chunk // parts, (chunk % parts) * depth
+            to = args[Word.RESULT] + panel * args[Word.KERNEL_POINT] * own.squared + c0 * own.row
+            own.kernel_panel(panel * own.panel, c0, smaller(channels - c0, depth), to)
 
     return traced(emit)
 
@@ -74,7 +76,7 @@ def tiles(dtype: str, width: int, registers: int, large: int, gradient: bool) ->
         own = _Winograd(code, args, scratch, np.dtype(dtype).itemsize, Tiles(width, registers), large)
         own.source_tables()
         block, rows = own.block(args[Word.BLOCK]), args[Word.CHUNK_ROWS]
-        own.source_tiles(block, first * rows, last * rows, args[Word.RESULT], gradient=gradient)
+        own.source_tiles(block, first * rows, last * rows, args[Word.RESULT], gradient=gradient, far=FAR)
 
     return traced(emit)
 
@@ -87,7 +89,7 @@ def convolve(dtype: str, width: int, registers: int, large: int) -> Any:
         own = _Winograd(code, args, scratch, np.dtype(dtype).itemsize, Tiles(width, registers), large)
         own.source_tables()
         own.result_tables()
-        own.kernel_tables(args[Word.DEPTH])
+        own.kernel_tables()
         with code.range(first, last) as chunk:
             own.convolve(args[Word.BLOCK] + chunk // args[Word.SLICES], chunk % args[Word.SLICES])
 
@@ -114,6 +116,15 @@ class _Block(NamedTuple):
     rows: list[Value]  # and, at the end, how many there are
 
 
+class End(NamedTuple):
+    """What a transform reads or writes: address, table of places, step; how far ahead to ask for more, or None."""
+
+    at: Value
+    table: Value
+    step: Value | int = 0
+    ahead: Value | int | None = None
+
+
 class _Place(NamedTuple):
     """A tile: its row in the block, its image, and its first output."""
 
@@ -131,6 +142,7 @@ class _Winograd:
         self.width = registers.width
         self.lanes = self.width // size
         self.panel = PANEL_VECTORS * self.lanes
+        self.row = self.panel * size  # bytes of a panel's row
         self.algorithm = algorithm(large)
         self.points = self.algorithm.points
         self.squared = self.points**2
@@ -153,22 +165,24 @@ class _Winograd:
         self.code.builder.call(function, [self.table(number).value, *(self.code.number(g).value for g in given)])
 
     def transform(
-        self, name: str, left: Matrix, right: Matrix, *arguments: Value | int, fetch: str = "",
-        ahead: Value | int = 0, row: Value | int | None = None, adds: bool = False,
+        self, name: str, left: Matrix, right: Matrix, source: End, target: End, count: Value | int, *,
+        row: Value | None = None, adds: bool = False,
     ) -> None:  # fmt: skip
-        """Call a transform: source, its table and step, target, its table and step, count."""
+        """Call a transform."""
+        ends = {"source": source, "target": target}
+        fetches = tuple(key for key, end in ends.items() if end.ahead is not None)
         function = define_transform(
-            self.module, name, self.size, self.width, left, right, self.points, fetch=fetch, row=row is not None,
+            self.module, name, self.size, self.width, left, right, self.points, fetches=fetches, row=row is not None,
             adds=adds,
         )  # fmt: skip
-        given = [*arguments, ahead, 0 if row is None else row]
-        self.code.builder.call(function, [self.code.number(g).value for g in given])
+        given = [*source, *target, count, row]
+        self.code.builder.call(function, [self.code.number(0 if g is None else g).value for g in given])
 
-    def clear(self, at: int, count: int) -> None:
-        """Zeros in scratch."""
-        words = self.code.words(self.scratch + at)
-        with self.code.range(0, count // 8) as i:
-            words[i] = self.code.number(0)
+    def clear(self, at: int, nbytes: Value) -> None:
+        """Zeros in scratch, to the end of a vector."""
+        v = Vectors(self.code.builder, self.size, self.width)
+        with self.code.range(0, (nbytes + (self.width - 1)) // self.width) as i:
+            v.store(v.zero, v.pointer((self.scratch + at + i * self.width).value))
 
     # -- tiles
 
@@ -226,11 +240,16 @@ class _Winograd:
         self.fill(INNER_SOURCE, args[Word.SOURCE_ROW], args[Word.SOURCE_COLUMN])
         self.fill(TILES, args[Word.TILES_POINT] * self.points, args[Word.TILES_POINT])
         self.fill(IN, self.code.number(self.points * self.width), self.code.number(self.width))
-        self.clear(ZEROS_AT, CHANNEL_BYTES)
-        self.clear(STAGE_IN_AT, self.squared * self.width)
+        self.clear(ZEROS_AT, args[Word.CHANNELS] * self.size)
+        self.clear(STAGE_IN_AT, self.code.number(self.squared * self.width))
 
-    def source_tiles(self, block: _Block, row0: Value, row1: Value, to: Value, *, gradient: bool) -> None:
-        """Transform tiles of an image, rows row0 to row1 - 1 of a block, to their rows at `to`."""
+    def source_tiles(
+        self, block: _Block, row0: Value, row1: Value, to: Value, *, gradient: bool, far: int | None = None
+    ) -> None:
+        """Transform tiles of an image, rows row0 to row1 - 1 of a block, to their rows at `to`.
+
+        `far`: where these lie in memory that is not in the second cache, how many bytes ahead they are asked for.
+        """
         code, args = self.code, self.args
         name = "gradient" if gradient else "source"
         for number, kind in enumerate(KINDS):
@@ -251,15 +270,16 @@ class _Winograd:
                 c = code.local(0)
                 with code.while_(lambda c=c: c.now.compare("<", args[Word.CHANNELS])):  # type: ignore[misc]
                     some = smaller(args[Word.CHANNELS] - c.now, args[Word.RUN])
-                    given: Arguments = (source.now, table, self.width, target.now, self.table(TILES), self.width)
-                    given = (*given, some // self.lanes)
-                    self.transform(f"{name}{number}", left, right, *given, fetch="source", ahead=ahead)
-                    rest = some % self.lanes
+                    count, rest = some // self.lanes, some % self.lanes
+                    to_row = End(target.now, self.table(TILES), self.width, far)
+                    own = End(source.now, table, self.width, ahead)
+                    self.transform(f"{name}{number}", left, right, own, to_row, count)
                     with code.when(rest.compare("!=", 0)):
-                        whole, stage = some // self.lanes * self.width, self.scratch + STAGE_IN_AT
-                        self.copy_tile(stage, self.table(IN), source.now + whole, table, rows, columns, rest)
-                        given = (stage, self.table(IN), 0, target.now + whole, self.table(TILES), 0, 1)
-                        self.transform(f"{name}{number}", left, right, *given, fetch="source")
+                        stage = End(self.scratch + STAGE_IN_AT, self.table(IN), 0, 0)
+                        behind = End(target.now + count * self.width, to_row.table, 0, None if far is None else 0)
+                        source_end = source.now + count * self.width
+                        self.copy_tile(stage.at, stage.table, source_end, table, rows, columns, rest)
+                        self.transform(f"{name}{number}", left, right, stage, behind, 1)
                     source.now, target.now = source.now + some * self.size, target.now + args[Word.RUN_STEP]
                     c.now = c.now + some
 
@@ -291,44 +311,49 @@ class _Winograd:
 
     # -- kernels
 
-    def kernel_tables(self, channels: Value) -> None:
-        """What `kernel_panel` needs, the same for all chunks; `channels` lie between a point and the next."""
+    def kernel_tables(self) -> None:
+        """What `kernel_panel` needs, the same for all chunks."""
         args = self.args
-        point = channels * (self.panel * self.size)
-        self.fill(KERNEL, point * self.points, point)
+        self.fill(KERNEL, args[Word.KERNEL_POINT] * self.points, args[Word.KERNEL_POINT])
         self.fill(TAPS_THERE, args[Word.KERNEL_DOWN], args[Word.KERNEL_ACROSS])
-        tap = args[Word.DEPTH] * self.width
-        self.fill(TAPS_HERE, tap * TAPS, tap)
+        self.fill(TAPS_HERE, self.code.number(TAPS * self.width * TOGETHER), self.code.number(self.width * TOGETHER))
 
     def kernel_panel(self, output: Value, c0: Value, depth: Value, to: Value) -> None:
-        """Transform the kernels of a panel of output channels for some input channels."""
+        """Transform the kernels of a panel of output channels for some input channels, a few of these at a time."""
         code, args = self.code, self.args
-        packer = Packer(self.module, self.size, self.width)
-        row = self.panel * self.size
-        with code.range(0, PANEL_VECTORS) as half:
-            first = output + half * self.lanes
-            lines = smaller(args[Word.OUTPUTS] - first, self.lanes)
-            with code.when(lines.compare(">", 0)):
-                base = args[Word.KERNEL] + first * args[Word.KERNEL_OUTPUT] + c0 * args[Word.KERNEL_CHANNEL]
-                taps, stage = code.local(base), self.scratch + args[Word.TAPS_AT]
-                table, step = code.local(self.table(TAPS_THERE)), code.local(args[Word.KERNEL_CHANNEL])
-                as_it_lies = lines.compare("==", self.lanes) & args[Word.KERNEL_OUTPUT].compare("==", self.size)
-                with code.when(~as_it_lies):
-                    with code.range(0, TAPS) as r, code.range(0, TAPS) as c:
-                        source = base + r * args[Word.KERNEL_DOWN] + c * args[Word.KERNEL_ACROSS]
-                        target = stage + (r * TAPS + c) * args[Word.DEPTH] * self.width
-                        lie = (args[Word.KERNEL_OUTPUT], args[Word.KERNEL_CHANNEL], lines, depth)
-                        packer.packed(args[Word.KERNEL_PACK], target, code.number(self.width), source, *lie)
-                    taps.now, table.now, step.now = stage, self.table(TAPS_HERE), code.number(self.width)
-                given = (to + half * self.width, self.table(KERNEL), row, depth)
-                self.transform(
-                    "kernel", self.algorithm.kernel, self.algorithm.kernel, taps.now, table.now, step.now, *given
-                )
+        c = code.local(0)
+        with code.while_(lambda: c.now.compare("<", depth)):
+            some = smaller(depth - c.now, TOGETHER)
+            with code.range(0, PANEL_VECTORS) as part:
+                first = output + part * self.lanes
+                lines = smaller(args[Word.OUTPUTS] - first, self.lanes)
+                with code.when(lines.compare(">", 0)):
+                    self.kernels(first, lines, c0 + c.now, some, to + c.now * self.row + part * self.width)
+            c.now = c.now + some
+
+    def kernels(self, output: Value, lines: Value, c0: Value, some: Value, to: Value) -> None:
+        """Transform the kernels of a vector of output channels, `lines` of which exist."""
+        code, args, matrix = self.code, self.args, self.algorithm.kernel
+        base = args[Word.KERNEL] + output * args[Word.KERNEL_OUTPUT] + c0 * args[Word.KERNEL_CHANNEL]
+        taps, table = code.local(base), code.local(self.table(TAPS_THERE))
+        step = code.local(args[Word.KERNEL_CHANNEL])
+        as_it_lies = lines.compare("==", self.lanes) & args[Word.KERNEL_OUTPUT].compare("==", self.size)
+        with code.when(~as_it_lies):
+            packer, stage = Packer(self.module, self.size, self.width), self.scratch + TAPS_AT
+            with code.range(0, TAPS) as r, code.range(0, TAPS) as c:
+                source = base + r * args[Word.KERNEL_DOWN] + c * args[Word.KERNEL_ACROSS]
+                target = stage + (r * TAPS + c) * (self.width * TOGETHER)
+                lie = (args[Word.KERNEL_OUTPUT], args[Word.KERNEL_CHANNEL], lines, some)
+                packer.packed(args[Word.KERNEL_PACK], target, code.number(self.width), source, *lie)
+            taps.now, table.now, step.now = stage, self.table(TAPS_HERE), code.number(self.width)
+        own = End(taps.now, table.now, step.now)
+        to_row = End(to, self.table(KERNEL), self.row, self.row * TOGETHER)
+        self.transform("kernel", matrix, matrix, own, to_row, some)
 
     # -- products
 
     def product(
-        self, rows: Value, k: Value, a: Value, a_row: Value, a_step: Value, b: Value, b_step: int, b_panel: Value,
+        self, rows: Value, k: Value, a: Value, a_row: Value, a_step: Value | int, b: Value, b_step: int, b_panel: Value,
         panels: Value, c: Value, old: Value,
     ) -> None:  # fmt: skip
         """Rows of A past panels of B, into rows of the sums."""
@@ -341,6 +366,9 @@ class _Winograd:
         with code.while_(lambda: strip.now.compare("<", strips)):
             height = (left.now + (strips - strip.now - 1)) // (strips - strip.now)
             below = target.now + height * args[Word.SUMS_ROW]
+            following = source.now + height * a_row
+            if a_step == self.size:  # rows along k: those of the next strip are not in L1 yet
+                self.ask(following, height, a_row, k * self.size)
             values: dict[str, Value | int] = {
                 "k": k, "a": source.now, "a_row": a_row, "a_step": a_step, "b": b, "b_step": b_step, "c": target.now,
                 "c_row": args[Word.SUMS_ROW], "last": self.lanes, "accumulate": old, "epilogue": NONE, "e": target.now,
@@ -356,8 +384,14 @@ class _Winograd:
                     for name, x in zip(tile.ARGUMENTS, given, strict=True)
                 ],
             )
-            source.now, target.now = source.now + height * a_row, below
+            source.now, target.now = following, below
             left.now, strip.now = left.now - height, strip.now + 1
+
+    def ask(self, at: Value, rows: Value, row: Value, nbytes: Value) -> None:
+        """Prefetch some bytes of some rows."""
+        v = Vectors(self.code.builder, self.size, self.width)
+        with self.code.range(0, rows) as r, loop(v.builder, I64(0), nbytes.value, LINE) as offset:
+            v.prefetch(v.at(v.pointer((at + r * row).value), offset))
 
     # -- the result
 
@@ -390,24 +424,21 @@ class _Winograd:
 
     def multiply(self, block: _Block, source: Value, o: Value, outputs: Value, c: Value, depth: Value) -> None:
         """Add the products of some input channels to the sums of some output channels."""
-        code, args, row = self.code, self.args, self.panel * self.size
+        code, args = self.code, self.args
         panels = (outputs + (self.panel - 1)) // self.panel
-        ready = args[Word.KERNEL_PACK].compare("<", 0)
-        apart = select(ready, args[Word.CHANNELS], args[Word.DEPTH]) * row  # from a point to the next
-        here = self.scratch + args[Word.KERNEL_AT]
-        there = args[Word.KERNEL] + o * self.size * args[Word.CHANNELS] * self.squared + c * row
-        first = select(ready, there, here)
+        ready, apart = args[Word.KERNEL_PACK].compare("<", 0), args[Word.KERNEL_POINT] * self.squared
+        there = args[Word.KERNEL] + o // self.panel * apart + c * self.row
+        first = select(ready, there, self.scratch + args[Word.KERNEL_AT])
         with code.when(~ready), code.range(0, panels) as panel:
-            to = first + panel * apart * self.squared
-            self.kernel_panel(o + panel * self.panel, c, depth, to)
+            self.kernel_panel(o + panel * self.panel, c, depth, first + panel * apart)
         old = select(c.compare(">", 0), code.number(1), code.number(0))
         with code.range(0, self.squared) as point:
             row0, row1 = self.span(block, point)
             a = source + point * args[Word.TILES_POINT] + row0 * args[Word.TILES_ROW] + c * self.size
             sums = self.scratch + args[Word.SUMS_AT] + point * args[Word.SUMS_POINT] + row0 * args[Word.SUMS_ROW]
             self.product(
-                row1 - row0, depth, a, args[Word.TILES_ROW], code.number(self.size), first + point * apart, row,
-                apart * self.squared, panels, sums, old,
+                row1 - row0, depth, a, args[Word.TILES_ROW], self.size,
+                first + point * args[Word.KERNEL_POINT], self.row, apart, panels, sums, old,
             )  # fmt: skip
 
     def result_tiles(self, block: _Block, o: Value, outputs: Value) -> None:
@@ -416,7 +447,7 @@ class _Winograd:
         whole, rest = outputs // self.lanes, outputs % self.lanes
         behind = whole * self.width
         added = self.scratch + ROW_AT
-        self.clear(ROW_AT, SLICE_BYTES)
+        self.clear(ROW_AT, outputs * size)
         with code.when(args[Word.BIAS].compare("!=", 0)):
             code.copy(added, args[Word.BIAS] + o * size, outputs * size)
         for number, kind in enumerate(KINDS):
@@ -432,13 +463,13 @@ class _Winograd:
                     (INNER_RESULT, EDGE_RESULT), self.scratch + NOWHERE_AT - base,
                 )  # fmt: skip
                 sums = self.scratch + args[Word.SUMS_AT] + place.row * args[Word.SUMS_ROW]
-                given: Arguments = (sums, self.table(SUMS), self.width, base, table, self.width, whole)
-                self.transform(name, left, right, *given, fetch="target", ahead=ahead, row=added)
+                own = End(sums, self.table(SUMS), self.width)
+                self.transform(name, left, right, own, End(base, table, self.width, ahead), whole, row=added)
                 with code.when(rest.compare("!=", 0)):
-                    stage = self.scratch + STAGE_OUT_AT
-                    given = (sums + behind, self.table(SUMS), 0, stage, self.table(OUT), 0, 1)
-                    self.transform(name, left, right, *given, fetch="target", row=added + behind)
-                    self.copy_tile(base + behind, table, stage, self.table(OUT), len(left), len(right), rest)
+                    stage = End(self.scratch + STAGE_OUT_AT, self.table(OUT), 0, 0)
+                    end = End(sums + behind, own.table)
+                    self.transform(name, left, right, end, stage, 1, row=added + behind)
+                    self.copy_tile(base + behind, table, stage.at, stage.table, len(left), len(right), rest)
 
     # -- the gradient of a weight
 
@@ -456,14 +487,14 @@ class _Winograd:
         c0, o0 = down * args[Word.CHUNK_ROWS], across * args[Word.CHUNK_OUTPUTS]
         channels = smaller(args[Word.CHANNELS] - c0, args[Word.CHUNK_ROWS])
         outputs = smaller(args[Word.OUTPUTS] - o0, args[Word.CHUNK_OUTPUTS])
-        row, apart = self.panel * size, args[Word.PANELS_POINT] * self.squared
+        apart = args[Word.PANELS_POINT] * self.squared
         columns = args[Word.PANELS] + o0 // self.panel * apart
         with code.range(0, self.squared) as point:
             row0, row1 = self.span(block, point)
             a = args[Word.TILES] + point * args[Word.TILES_POINT] + row0 * args[Word.TILES_ROW] + c0 * size
             self.product(
                 channels, row1 - row0, a, code.number(size), args[Word.TILES_ROW],
-                columns + point * args[Word.PANELS_POINT] + row0 * row, row, apart,
+                columns + point * args[Word.PANELS_POINT] + row0 * self.row, self.row, apart,
                 (outputs + (self.panel - 1)) // self.panel,
                 self.scratch + args[Word.SUMS_AT] + point * args[Word.SUMS_POINT], code.number(0),
             )  # fmt: skip
@@ -480,20 +511,19 @@ class _Winograd:
         sums, base = self.scratch + args[Word.SUMS_AT], args[Word.RESULT]
         base = base + c0 * args[Word.KERNEL_CHANNEL] + o0 * args[Word.KERNEL_OUTPUT]
         whole, rest = outputs // self.lanes, outputs % self.lanes
-        given = (self.table(TAPS_THERE), args[Word.KERNEL_CHANNEL], channels)
+        there = self.table(TAPS_THERE)
         with code.range(0, whole) as i:
-            source, target = sums + i * self.width, base + i * self.width
-            self.transform(
-                name, matrix, matrix, source, self.table(SUMS), args[Word.SUMS_ROW], target, *given, adds=adds
-            )
+            own = End(sums + i * self.width, self.table(SUMS), args[Word.SUMS_ROW])
+            to = End(base + i * self.width, there, args[Word.KERNEL_CHANNEL])
+            self.transform(name, matrix, matrix, own, to, channels, adds=adds)
         with code.when(rest.compare("!=", 0)), code.range(0, channels) as c:
-            stage, there, here = self.scratch + STAGE_OUT_AT, self.table(TAPS_THERE), self.table(OUT)
-            source = sums + whole * self.width + c * args[Word.SUMS_ROW]
+            stage = End(self.scratch + STAGE_OUT_AT, self.table(OUT))
+            own = End(sums + whole * self.width + c * args[Word.SUMS_ROW], self.table(SUMS))
             target = base + whole * self.width + c * args[Word.KERNEL_CHANNEL]
             if adds:
-                self.copy_tile(stage, here, target, there, TAPS, TAPS, rest)
-            self.transform(name, matrix, matrix, source, self.table(SUMS), 0, stage, here, 0, 1, adds=adds)
-            self.copy_tile(target, there, stage, here, TAPS, TAPS, rest)
+                self.copy_tile(stage.at, stage.table, target, there, TAPS, TAPS, rest)
+            self.transform(name, matrix, matrix, own, stage, 1, adds=adds)
+            self.copy_tile(target, there, stage.at, stage.table, TAPS, TAPS, rest)
 
 
 def _tile_table(module: ir.Module, size: int, registers: Tiles) -> ir.GlobalVariable:

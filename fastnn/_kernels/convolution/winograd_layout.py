@@ -6,8 +6,10 @@ from enum import IntEnum
 
 # Scratch: tables of places; the elements of a tile whose last channels do not fill a vector, on their way in and out; a
 # row of zeros as long as all channels may be, one that nobody reads, and one that is added to all outputs; then what a
-# chunk works on.
-TABLES_AT, STAGE_IN_AT, STAGE_OUT_AT, ZEROS_AT, NOWHERE_AT, ROW_AT, WORK_AT = (4096 * i for i in (0, 1, 2, 3, 7, 9, 11))
+# taps on their way into the registers; then what a chunk works on.
+TABLES_AT, STAGE_IN_AT, STAGE_OUT_AT, ZEROS_AT, NOWHERE_AT, ROW_AT, TAPS_AT, WORK_AT = (
+    4096 * i for i in (0, 1, 2, 3, 7, 9, 11, 13)
+)
 WORK_ROOM = (1 << 20) - WORK_AT
 CHANNEL_BYTES, SLICE_BYTES = NOWHERE_AT - ZEROS_AT, ROW_AT - NOWHERE_AT
 PANEL_VECTORS = 2
@@ -62,8 +64,8 @@ class Word(IntEnum):
     RUN = 35  # channels that are transformed at a time, and the distance to the next ones
     RUN_STEP = 36
     DEPTH = 37  # input channels whose kernels are transformed at a time
-    KERNEL_AT = 38  # in scratch: transformed kernels, and taps on their way
-    TAPS_AT = 39
+    KERNEL_POINT = 38  # of transformed kernels
+    KERNEL_AT = 39  # in scratch: these
     SUMS_AT = 40  # in scratch: the products
     SUMS_ROW = 41
     SUMS_POINT = 42

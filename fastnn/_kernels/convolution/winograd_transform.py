@@ -18,17 +18,10 @@ from fastnn._kernels.emit import I64, POINTER, Value, Vectors
 from fastnn._kernels.vector import loop
 
 # Addresses are int64, steps in bytes. For `count` vectors, the source and the target move by their steps; a table holds
-# an int64 for every element of a grid of `pitch` columns.
+# an int64 for every element of a grid of `pitch` columns. `ahead`: as far ahead lies what is asked for.
 ARGUMENTS = (
-    "source",
-    "source_places",
-    "source_step",
-    "target",
-    "target_places",
-    "target_step",
-    "count",
-    "ahead",
-    "row",
+    *("source", "source_places", "source_step", "source_ahead"),
+    *("target", "target_places", "target_step", "target_ahead", "count", "row"),
 )
 TYPE = ir.FunctionType(ir.VoidType(), [I64] * len(ARGUMENTS))
 ZERO = Fraction(0)
@@ -36,15 +29,15 @@ ZERO = Fraction(0)
 
 def define_transform(
     module: ir.Module, name: str, size: int, width: int, left: Matrix, right: Matrix, pitch: int, *,
-    fetch: str = "", row: bool = False, adds: bool = False,
+    fetches: tuple[str, ...] = (), row: bool = False, adds: bool = False,
 ) -> ir.Function:  # fmt: skip
     """Define (once) ``target = left @ source @ right^T`` as an internal function of the module.
 
     Parameters
     ----------
     size, width : bytes of an element and of a vector.
-    fetch : ``"source"``, to ask for what the next tile reads and this one does not, ``ahead`` bytes further, or
-        ``"target"``, for what it writes.
+    fetches : ``"source"``, to ask for what the next tile reads and this one does not; ``"target"``, for what is
+        written.
     row : add the vectors at ``row``, one after the other, to all elements of the target.
     adds : add to what the target holds.
     """
@@ -69,12 +62,14 @@ def define_transform(
         source, target = (
             v.at(v.pointer(args[end]), builder.mul(i, args[f"{end}_step"])) for end in ("source", "target")
         )
-        if fetch:
-            base, new = (source, (TAPS - 1, TAPS - 1)) if fetch == "source" else (target, (0, 0))
-            base = v.at(base, args["ahead"])
-            rows, across = (len(left[0]), len(right[0])) if fetch == "source" else (len(left), len(right))
-            for r, c in itertools.product(range(new[0], rows), range(new[1], across)):
-                v.prefetch(place(fetch, base, r, c), write=fetch == "target")
+        if "source" in fetches:
+            next_source = v.at(source, args["source_ahead"])
+            for r, c in itertools.product(range(TAPS - 1, len(left[0])), range(TAPS - 1, len(right[0]))):
+                v.prefetch(place("source", next_source, r, c))
+        if "target" in fetches:
+            next_target = v.at(target, args["target_ahead"])
+            for r, c in itertools.product(range(len(left)), range(len(right))):
+                v.prefetch(place("target", next_target, r, c), write=True)
         columns = []
         for c in range(len(right[0])):
             column = [v.load(place("source", source, r, c)) for r in range(len(left[0]))]

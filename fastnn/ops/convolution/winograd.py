@@ -38,7 +38,7 @@ Words = Mapping[Word, Operand | int]
 LINE = 64  # bytes of a line of the cache
 # Tiles of a block: the transformed ones and their products take about so much of the second-level cache.
 SHARE = 1.1
-FEWEST_TILES, MOST_TILES, FEW_TILES = 10, 30, 128
+FEWEST_TILES, MOST_TILES, FEW_TILES = 16, 30, 128
 # Tiles whose products are one chain in a weight's gradient: more would lose digits, fewer would pay more for its ends.
 CHAIN = 224
 MOST_BLOCKS = 1024
@@ -180,14 +180,14 @@ def _block_tiles(plan: _Plan) -> int:
 
 def _by_blocks(plan: _Plan, w: Array, words: Words, tiles: int) -> None:
     low, channels, outputs = plan.low, plan.channels, plan.outputs
-    depth = min(channels, 256)
-    made = low.temporary((_up(outputs, plan.panel) * channels * plan.points,), w.dtype)
+    depth, kernel_point = min(channels, 256), _apart(channels * plan.row)
+    made = low.temporary((-(-outputs // plan.panel) * plan.points * kernel_point // plan.size,), w.dtype)
     plan.phase(
         "kernels",
         -(-outputs // plan.panel) * -(-channels // depth),
         outputs * channels * 8.0,
         plan.kernel(w),
-        {Word.KERNEL: reads(w), Word.RESULT: writes(made), Word.DEPTH: depth, Word.TAPS_AT: WORK_AT},
+        {Word.KERNEL: reads(w), Word.RESULT: writes(made), Word.DEPTH: depth, Word.KERNEL_POINT: kernel_point},
         flops=0,
     )
     blocks = -(-plan.cut.tiles // tiles)
@@ -205,7 +205,8 @@ def _by_blocks(plan: _Plan, w: Array, words: Words, tiles: int) -> None:
             _sums(plan, rows, slice_),
             {
                 Word.SOURCE: reads(plan.source), Word.KERNEL: reads(made), Word.KERNEL_PACK: -1, Word.BLOCKS: blocks,
-                Word.BLOCK: first, Word.TILES_POINT: point, Word.DEPTH: channels, Word.SLICE: slice_, Word.SLICES: 1,
+                Word.BLOCK: first, Word.TILES_POINT: point, Word.KERNEL_POINT: kernel_point,
+                Word.DEPTH: channels, Word.SLICE: slice_, Word.SLICES: 1,
                 Word.SUMS_AT: WORK_AT + plan.points * point, Word.CHUNK_OUTPUTS: outputs,
             },
             flops=0,
@@ -222,7 +223,7 @@ def _by_slices(plan: _Plan, w: Array, words: Words) -> None:
     slice_ = plan.panel * (2 if rows <= FEW_TILES // 2 and outputs > plan.panel * 16 else 1)
     sums = _sums(plan, rows, slice_)
     room = WORK_ROOM - plan.points * sums[Word.SUMS_POINT]
-    most = room // (plan.points * slice_ * size + TAPS**2 * plan.width)
+    most = room // (plan.points * slice_ * size) - 2
     depth = -(-channels // -(-channels // most))
     kernel_at = WORK_AT + plan.points * sums[Word.SUMS_POINT]
     common = {Word.BLOCKS: blocks, Word.TILES_POINT: point}
@@ -248,7 +249,7 @@ def _by_slices(plan: _Plan, w: Array, words: Words) -> None:
             {
                 Word.KERNEL: reads(w), Word.TILES: reads(made), Word.BLOCK: block, Word.DEPTH: depth,
                 Word.SUMS_AT: WORK_AT, Word.KERNEL_AT: kernel_at, Word.SLICE: slice_, Word.CHUNK_OUTPUTS: slice_,
-                Word.TAPS_AT: kernel_at + plan.points * slice_ * size * depth, Word.SLICES: -(-outputs // slice_),
+                Word.KERNEL_POINT: _apart(depth * plan.row), Word.SLICES: -(-outputs // slice_),
             },
             flops=0,
         )  # fmt: skip
