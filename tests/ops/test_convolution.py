@@ -5,7 +5,7 @@ import pytest
 
 import fastnn
 from fastnn._kernels import cpu
-from fastnn.ops.convolution import reference, variants
+from fastnn.ops.convolution import reference, spread, variants
 from fastnn.ops.convolution.geometry import Geometry, Problem, forward_geometry
 from fastnn.testing.phases import Execution, lowering
 
@@ -150,6 +150,21 @@ def test_direct_with_large_and_odd_problems(x, w, attrs):
     rng = np.random.default_rng(10)
     x, w = integers(rng, *x, dtype="float32"), integers(rng, *w, dtype="float32")
     assert check(WAYS["direct"], x, w, geometry_of(x, w, **attrs), rng) >= 2
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_spreading_takes_any_stride_and_dilation(dtype):
+    rng = np.random.default_rng(11)
+    for number in range(40):
+        x, w, geometry = draw(rng, 1 + number % 2, int(rng.integers(1, 6)), int(rng.integers(1, 40)), 2, dtype)
+        dy = integers(rng, x.shape[0], w.shape[0], *geometry.output, dtype=dtype)
+        low = lowering([dy, w])
+        result = spread.input_gradient(low, *low.inputs, geometry)
+        execution = Execution(low, [dy, w])
+        execution.run(1, backwards=True)
+        np.testing.assert_array_equal(
+            execution[result], reference.spread(dy.astype(np.float64), w.astype(np.float64), geometry)
+        )
 
 
 @pytest.mark.parametrize(("x", "w"), [((2, 5, 9, 8), (20, 5, 3, 3)), ((2, 40, 9, 8), (40, 1, 3, 3))])

@@ -140,3 +140,51 @@ class Accumulate(IntEnum):
     EVERY = 39
     TOGETHER = 40  # panels that a tile's rows go past before the next rows do
     AS_IT_LIES = 41  # whether panels of what the output got are read where they lie
+
+
+# Scratch of `spread`: rows of the input, products of as many places as are done at a time, and these places packed.
+SPREAD_AT = STRIP_AT
+SPREAD_PRODUCTS_AT, SPREAD_PACKED_AT = SPREAD_AT + (384 << 10), SPREAD_AT + (672 << 10)
+SPREAD_ROOM, PRODUCTS_ROOM = SPREAD_PRODUCTS_AT - SPREAD_AT, SPREAD_PACKED_AT - SPREAD_PRODUCTS_AT
+PACKED_ROOM = (1 << 20) - SPREAD_PACKED_AT
+PLACES_AT_ONCE = 64
+
+
+class Spread(IntEnum):
+    """Arguments of `spread.spread`: the target is the input, `got` what the output got."""
+
+    TARGET = 0
+    GOT = 1
+    WEIGHT = 2
+    CHANNELS = 3  # of a group, as OUTPUTS
+    OUTPUTS = 4
+    BATCH = 5
+    ROWS = 6
+    COLUMNS = 7
+    TARGET_SAMPLE = 8
+    TARGET_ROW = 9
+    TARGET_COLUMN = 10
+    GOT_ROWS = 11
+    GOT_COLUMNS = 12
+    GOT_SAMPLE = 13
+    GOT_ROW = 14
+    GOT_COLUMN = 15
+    TAP_ROWS = 16
+    TAP_COLUMNS = 17
+    STRIDE_ROW = 18
+    STRIDE_COLUMN = 19
+    DILATION_ROW = 20
+    DILATION_COLUMN = 21
+    PADDING_ROW = 22
+    PADDING_COLUMN = 23
+    WEIGHT_OUTPUT = 24
+    WEIGHT_CHANNEL = 25
+    WEIGHT_ROW = 26
+    WEIGHT_COLUMN = 27
+    WEIGHT_GROUP = 28
+    LINE = 29  # bytes of the columns of a row with one remainder, of one channel
+    BLOCK_ROWS = 30  # rows of the input at a time
+    DOWN = 31  # of these in an image
+    EACH = 32  # of these in a chunk
+    EVERY = 33
+    TOGETHER = 34  # panels that a tile's rows go past before the next rows do

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from fastnn._kernels import cpu
 from fastnn._kernels.convolution.layout import MOST_ROWS, MOST_STEPS, STRIP_ROOM
 from fastnn._kernels.matmul.table import CYCLE_NS, MEMORY_NS, direction
+from fastnn.ops.convolution import spread
 from fastnn.ops.convolution.classes import axis_classes
 from fastnn.ops.convolution.geometry import Geometry, Problem
+from fastnn.ops.convolution.images import ENOUGH_CHUNKS, distances, two, with_rows
 from fastnn.ops.convolution.layout import channels_second, ready, split
-from fastnn.ops.lowering import MAX_CHUNKS, Array, Lowering, reads, writes
+from fastnn.ops.lowering import MAX_CHUNKS, Array, Candidate, Lowering, reads, writes
 from fastnn.ops.reduction import sum_axes
 from fastnn.ops.views import put, sliced
 
@@ -22,7 +23,7 @@ from fastnn.ops.views import put, sliced
 STEPS_AT_ONCE, PANELS_BYTES = 320, 20 << 10
 # Places at a time where these are the tile's rows, and where they are summed over; channels and outputs then.
 PLACES, PLACES_SUMMED, CHANNELS, OUTPUTS = 768, 224, 64, 128
-ENOUGH_CHUNKS, LEAST_PLACES = 16, 96
+LEAST_PLACES = 96
 STRIP_SHARE = 1 / 3  # of the second-level cache, for the strip
 SHORT_ROW = 256  # bytes of a place's outputs up to which panels need no packing
 BUSY = 0.88  # the share of the FMA peak that long sums reach
@@ -79,15 +80,10 @@ class _Sides(NamedTuple):
         return max(c.places[0] for c in self.classes), max(c.places[1] for c in self.classes)
 
 
-def _two(values: Sequence[int], missing: int) -> tuple[int, int]:
-    """Rows and columns; an image of one axis is one row."""
-    return (missing, values[0]) if len(values) == 1 else (values[0], values[1])
-
-
 def _sides(geometry: Geometry, transposed: bool) -> _Sides:
-    taps, stride, dilation = (_two(v, 1) for v in (geometry.kernel, geometry.stride, geometry.dilation))
-    before = _two([p[0] for p in geometry.padding], 0)
-    wide, narrow = _two(geometry.input, 1), _two(geometry.output, 1)
+    taps, stride, dilation = (two(v, 1) for v in (geometry.kernel, geometry.stride, geometry.dilation))
+    before = two([p[0] for p in geometry.padding], 0)
+    wide, narrow = two(geometry.input, 1), two(geometry.output, 1)
     if not transposed:
         start = (-before[0], -before[1])
         only = _Class(taps, (0, 0), (1, 1), start, (0, 0), narrow)
@@ -172,6 +168,8 @@ def refuses(problem: Problem) -> str:
     geometry = problem.geometry
     if len(geometry.input) > 2:
         return "three axes"
+    if math.prod(geometry.kernel) == 1:
+        return "one tap: a product of matrices"
     if problem.batch == 0:
         return "no samples"
     sides = _sides(geometry, problem.which == "input gradient")
@@ -193,7 +191,13 @@ def _sums(problem: Problem) -> tuple[int, int, int]:
 
 
 def nanoseconds(problem: Problem) -> float:
-    """Estimated time of a pass on one core: lanes beyond the last column are idle, and short sums begin and end."""
+    """Estimated time of a pass on one core, by the cheaper kernel where there are two."""
+    gathered = _nanoseconds(problem)
+    return gathered if spread.refuses(problem) else min(gathered, spread.nanoseconds(problem))
+
+
+def _nanoseconds(problem: Problem) -> float:
+    """By tiles of places: lanes beyond the last column are idle, and short sums take longer to begin and end."""
     inner, outer, size = _sums(problem)
     lanes = cpu.target().lanes(problem.dtype)
     taps = float(math.prod(problem.geometry.kernel))
@@ -224,7 +228,7 @@ def _gathered(low: Lowering, image: Array, w: Array, b: Array | None, problem: P
     across = -(-outer // panel)
     groups = geometry.groups
     source = ready(low, image, ((0, 0),) * len(geometry.input))
-    weight = _with_rows(w)
+    weight = with_rows(w)
     channel, output = (weight.strides[0], weight.strides[1]) if transposed else weight.strides[1::-1]
     panels_bytes = across * panel * inner * size  # of one tap
     group_bytes = panels_bytes * sum(c.number for c in sides.classes)
@@ -260,28 +264,15 @@ def _gathered(low: Lowering, image: Array, w: Array, b: Array | None, problem: P
         [
             writes(y), reads(source), reads(space),
             0 if b is None else reads(_bias(low, b, groups, panel)),
-            inner, outer, problem.batch, *sides.source, *_steps(source), *_steps(y), *sides.step, *sides.spread,
+            inner, outer, problem.batch, *sides.source, *distances(source), *distances(y), *sides.step, *sides.spread,
             *sides.tap, *sides.low, *sides.span, *sides.places, plan.block, plan.samples, plan.rows, plan.columns, down,
             beside, each, every, max(1, PANELS_BYTES // (steps_at_once * panel * size)), group_bytes,
             len(sides.classes), *words,
         ],
-        chunks=-(-every // each), work=nanoseconds(problem),
+        chunks=-(-every // each), work=_nanoseconds(problem),
         flops=problem.flops, dtype=image.dtype, width=target.vector_bytes, registers=target.registers,
     )  # fmt: skip
     return channels_second(y)
-
-
-def _with_rows(w: Array) -> Array:
-    """A weight (O, C, rows, columns) of one of one or two axes."""
-    if w.ndim == 4:
-        return w
-    return replace(w, shape=(*w.shape[:2], 1, w.shape[2]), strides=(*w.strides[:2], 0, w.strides[2]))
-
-
-def _steps(image: Array) -> tuple[int, int, int]:
-    """Distances of samples, rows and columns in bytes."""
-    own = image.strides if image.ndim == 4 else (image.strides[0], 0, *image.strides[1:])
-    return own[0] * image.itemsize, own[1] * image.itemsize, own[2] * image.itemsize
 
 
 def forward(low: Lowering, x: Array, w: Array, b: Array | None, geometry: Geometry) -> Array:
@@ -293,6 +284,17 @@ def input_gradient(low: Lowering, dy: Array, w: Array, geometry: Geometry) -> Ar
     """As `variants.Variant` has it."""
     channels = geometry.groups * w.shape[1]
     problem = Problem("input gradient", geometry, dy.shape[0], channels, dy.shape[1], dy.dtype)
+    refused, gathered = spread.refuses(problem), _nanoseconds(problem)
+    other = float("inf") if refused else spread.nanoseconds(problem)
+    low.consider(
+        "gradient of the input",
+        [
+            Candidate("places gather taps", gathered, gathered <= other, "lanes are channels of the input"),
+            Candidate("places are spread", other, gathered > other, refused or "lanes are places of the output"),
+        ],
+    )
+    if gathered > other:
+        return spread.input_gradient(low, dy, w, geometry)
     return _gathered(low, dy, w, None, problem)
 
 
@@ -324,13 +326,13 @@ def weight_gradient(low: Lowering, x: Array, dy: Array, w: Array, geometry: Geom
     low.phase(
         "convolution.direct.accumulate",
         [
-            writes(sums), reads(source), reads(got), channels, outputs, problem.batch, *sides.source, *_steps(source),
-            *_steps(got), *sides.step, *sides.tap, *sides.low, *sides.span, *sides.places, *only.taps, plan.block,
-            OUTPUTS // panel * panel, plan.samples, plan.rows, plan.columns, down, across, strips, parts,
-            dw.size * size, channels * w.shape[0] * size, w.shape[0] * size, each, every,
+            writes(sums), reads(source), reads(got), channels, outputs, problem.batch, *sides.source,
+            *distances(source), *distances(got), *sides.step, *sides.tap, *sides.low, *sides.span,
+            *sides.places, *only.taps, plan.block, OUTPUTS // panel * panel, plan.samples, plan.rows, plan.columns,
+            down, across, strips, parts, dw.size * size, channels * w.shape[0] * size, w.shape[0] * size, each, every,
             max(1, PANELS_BYTES // (places * panel * size)), int(as_it_lies),
         ],
-        chunks=-(-every // each), work=nanoseconds(problem), flops=problem.flops, dtype=x.dtype,
+        chunks=-(-every // each), work=_nanoseconds(problem), flops=problem.flops, dtype=x.dtype,
         width=target.vector_bytes, registers=target.registers,
     )  # fmt: skip
     if parts > 1:
