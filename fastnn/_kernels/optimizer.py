@@ -121,6 +121,24 @@ def sgd(dtype: str, momentum: bool, nesterov: bool) -> Any:
 
 
 @kernel
+def velocity(dtype: str, nesterov: bool) -> Any:
+    """``g += weight_decay p;  v = momentum v - lr g;  p += momentum v - lr g  or  v``: the rate is in the velocity.
+
+    No flags. Cells: lr, momentum, weight_decay. One state (v).
+    """
+
+    def step(p: Value, g: Value, v: Value, lr: Value, momentum: Value, decay: Value) -> Any:
+        g = fma(p, decay, g)
+        v = settled(fma(v, momentum, -lr * g))
+        return p + (fma(v, momentum, -lr * g) if nesterov else v), v
+
+    def numbers(lr: Value, momentum: Value, decay: Value) -> Sequence[Value]:
+        return [lr, momentum, decay]
+
+    return update(dtype, step, numbers, 3, flags=0)
+
+
+@kernel
 def adam(dtype: str, amsgrad: bool) -> Any:
     """Adam (Kingma and Ba, 2015), as ``torch.optim.Adam`` and ``AdamW`` compute it; eps outside the root.
 

@@ -146,6 +146,16 @@ def sgd_reference(p: Array, g: Array, *rest: Any, momentum: bool, nesterov: bool
     p -= lr * g
 
 
+def velocity_reference(
+    p: Array, g: Array, v: Array, lr: float, momentum: float, weight_decay: float, *, nesterov: bool
+) -> None:
+    """One step of SGD in place, the learning rate in the velocity."""
+    g = _regular(p, g, 0, weight_decay)
+    v[...] = momentum * v - lr * g
+    _settle(v)
+    p += momentum * v - lr * g if nesterov else v
+
+
 def adam_reference(p: Array, g: Array, m: Array, v: Array, *rest: Any, amsgrad: bool) -> None:
     """One step of Adam or AdamW in place."""
     maximize, decoupled, lr, beta1, beta2, eps, weight_decay, correction1, correction2 = rest[-9:]
@@ -281,6 +291,7 @@ _MOMENTS = (*_P, "exp_avg", "exp_avg_sq")
 sgd = Update(
     "optimizer.sgd", (*_P, "momentum_buffer"), 0.25, sgd_reference, optional=(("momentum_buffer", "momentum"),)
 )
+velocity = Update("optimizer.velocity", (*_P, "velocity"), 0.25, velocity_reference)
 adam = Update(
     "optimizer.adam", (*_MOMENTS, "max_exp_avg_sq"), 0.6, adam_reference, optional=(("max_exp_avg_sq", "amsgrad"),)
 )
