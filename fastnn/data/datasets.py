@@ -8,6 +8,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
+from fastnn.data.cars import car
 from fastnn.data.idx import IdxError, read_idx
 from fastnn.data.images import ImageData, ImageSplits
 from fastnn.data.published import FASHION_MNIST, MNIST, Collection, IdxFile
@@ -16,6 +17,7 @@ from fastnn.data.tables import Table, read_csv
 from fastnn.data.toys import circles, clouds, moons, spirals
 
 __all__ = [
+    "car",
     "cifar10",
     "circles",
     "clouds",

@@ -14,7 +14,8 @@ except ModuleNotFoundError as error:
         "fastnn.sklearn needs scikit-learn, which is not installed: pip install fastnn-cpu[sklearn]", name="sklearn"
     ) from None
 
+from fastnn.sklearn.boltzmann import BernoulliRBM
 from fastnn.sklearn.multilayer_perceptron import MLPClassifier, MLPRegressor
 from fastnn.sklearn.patching import patch, unpatch
 
-__all__ = ["MLPClassifier", "MLPRegressor", "patch", "unpatch"]
+__all__ = ["BernoulliRBM", "MLPClassifier", "MLPRegressor", "patch", "unpatch"]

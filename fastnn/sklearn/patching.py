@@ -6,7 +6,7 @@ from typing import Any
 
 from sklearn import neural_network
 
-NAMES = ("MLPClassifier", "MLPRegressor")
+NAMES = ("BernoulliRBM", "MLPClassifier", "MLPRegressor")
 _originals: dict[str, Any] = {}
 
 

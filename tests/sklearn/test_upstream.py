@@ -17,7 +17,7 @@ sys.exit(pytest.main(["-q", "--pyargs", sys.argv[1], "-p", "no:cacheprovider", "
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["test_mlp"])
+@pytest.mark.parametrize("module", ["test_mlp", "test_rbm"])
 def test_upstream(module, tmp_path):
     name = f"sklearn.neural_network.tests.{module}"
     result = subprocess.run(
