@@ -55,7 +55,7 @@ def select(patterns: Sequence[str], known: Collection[str]) -> list[str]:
     return list(chosen)
 
 
-PEERS = "numpy,torch,onnxruntime,sklearn,one-thread"
+PEERS = "numpy,torch,torch-contiguous,onnxruntime,sklearn,one-thread"
 
 # How thoroughly: pairs, blocks, seconds of a block; and for a first look.
 THOROUGH = Plan()

@@ -2,27 +2,21 @@
 
 import math
 import sys
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import numpy as np
 import pytest
 
+import fastnn
+from benchmarks.peers import cases
 from benchmarks.peers.__main__ import declared
 from benchmarks.peers.case import Case, Unavailable, Work
-from benchmarks.peers.cases import (
-    inference,
-    linear,
-    many,
-    matmul,
-    memory,
-    normalization,
-    operators,
-    optimizers,
-    startup,
-    steps,
-)
+from benchmarks.peers.cases import convolutions, inference, linear, many, matmul, memory, operators, optimizers, pooling
 from benchmarks.peers.cases.numpy_step import NumpyStep
 from benchmarks.peers.cases.steps import problem
+from fastnn.ops.op import Saved
 
 # torch's sides run in a process of their own, where the harness compares their results with ours
 IN_PROCESS = {"fastnn", "numpy"}
@@ -39,8 +33,8 @@ def test_what_is_declared():
     } <= declared().keys()
     assert CASES["step-784-128-10-b32"].flops == 2 * 32 * (2 * 784 * 128 + 3 * 128 * 10)
     assert CASES["step-784-128-10-b32"].bar_against("numpy") is None
-    modules = (inference, linear, many, matmul, memory, normalization, operators, optimizers, startup, steps)
-    assert len(declared()) == sum(len(module.CASES) for module in modules)
+    modules = [import_module(found.name) for found in iter_modules(cases.__path__, cases.__name__ + ".")]
+    assert len(declared()) == sum(len(getattr(module, "CASES", ())) for module in modules)
 
 
 @pytest.mark.parametrize(
@@ -284,3 +278,35 @@ def test_the_peak_of_memory_is_seen():
     held = []
     work = Work(run=lambda: held.append(np.ones(1 << 20)), verify=dict)
     assert memory._peak(work) == pytest.approx(memory.STEPS * (8 << 20), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "problem", [convolutions.Problem(2, 3, 7, 4, 3, 2), convolutions.Problem(2, 4, 6, 4, 3, 1, 2, 4)]
+)
+def test_convolutions(problem):
+    x, w, dy = convolutions.arrays(problem, 3)
+    op = fastnn.ops.conv
+    attributes = {k: getattr(problem, k) for k in ("stride", "padding", "dilation", "groups")}
+    y = op.reference[0](x, w, None, **attributes)
+    assert y.shape == dy.shape
+    assert problem.flops == 2 * y.size * w[0].size
+    needs = {"x": True, "w": True, "b": False}
+    dx, dw, _ = op.reference[1](Saved({"x": x, "w": w}, {}, needs, attributes, {}), dy)
+    for which, expected in zip(convolutions.PASSES, (y, dx, dw), strict=True):
+        found = convolutions._fastnn(problem, which, 3).verify()[which]
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_bars_of_convolutions():
+    assert CASES["conv-forward-64to64-3x3-at56-b16"].bar_against("torch") == 2.4
+    assert CASES["conv-weight-gradient-512to512-3x3-at7-b16"].bar_against("torch-contiguous") == 2.6
+    assert CASES["conv-input-gradient-64to64-3x3-at56-b1"].bar_against("torch") is None
+    assert CASES["conv-input-gradient-3to64-7x7-at224-b16-s2"].bar_against("torch") == 3
+
+
+def test_pooling():
+    found = pooling._fastnn((2, 3, 5, 6), (2, 2, 0), 1).verify()
+    x, dy = pooling._drawn((2, 3, 5, 6), 1), pooling._drawn((2, 3, 2, 3), 1)
+    windows = x[:, :, :4].reshape(2, 3, 2, 2, 3, 2)
+    np.testing.assert_array_equal(found["y"], windows.max((3, 5)))
+    assert found["dx"].sum() == pytest.approx(dy.sum(), rel=1e-5)
