@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from fastnn.cli.failure import INTERRUPTED, Failure
+from fastnn.cli.networks import NETWORKS, defaults
 
 # The common base of typer's errors about arguments (typer brings its own copy of click).
 _ArgumentError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -77,9 +78,17 @@ def _data(value: str) -> str:
 
 def _model(value: str) -> str:
     module, colon, factory = value.partition(":")
-    if value != "mlp" and not (module and colon and factory):
-        raise typer.BadParameter(f"must be mlp or MODULE:FACTORY, got '{value}'")
+    if value not in NETWORKS and not (module and colon and factory):
+        raise typer.BadParameter(f"must be {', '.join(NETWORKS)} or MODULE:FACTORY, got '{value}'")
     return value
+
+
+def _by_model(option: str) -> str:
+    """The defaults of an option, in words."""
+    values = {name: getattr(network, option) for name, network in NETWORKS.items()}
+    usual = values["mlp"]
+    others = ", ".join(f"{name} {value}" for name, value in values.items() if value != usual)
+    return f"[default: {usual}" + (f"; {others}]" if others else "]")
 
 
 def _version(asked: bool) -> None:
@@ -106,18 +115,36 @@ def train(
         str,
         typer.Option(
             callback=_model,
-            help="mlp, or MODULE:FACTORY, which is given the numbers of inputs and outputs if it can be.",
+            help=f"{', '.join(NETWORKS)}, or MODULE:FACTORY, which is given the numbers of inputs and outputs if it "
+            "can be.",
         ),
     ] = "mlp",
     target: Annotated[
         str | None, typer.Option(help="Column of a CSV file to predict  [default: the last one]", show_default=False)
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 10,
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples in an update.")] = 128,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help=f"Passes over the training data  {_by_model('epochs')}")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help=f"Samples in an update  {_by_model('batch_size')}")
+    ] = None,
     lr: Annotated[
-        float, typer.Option(callback=_positive, help="Adam's learning rate; it falls along half a cosine.")
-    ] = 0.005,
+        float | None,
+        typer.Option(
+            callback=lambda value: value if value is None else _positive(value),
+            help=f"Learning rate, which falls along half a cosine  {_by_model('lr')}",
+        ),
+    ] = None,
     hidden: Annotated[str, typer.Option(help="Sizes of mlp's hidden layers, such as 128 or 256,64.")] = "128",
+    augment: Annotated[
+        bool | None,
+        typer.Option(
+            "--augment/--no-augment",
+            help="Change images at random while learning  "
+            f"[default: with {', '.join(name for name, network in NETWORKS.items() if network.augmented)}]",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Fixes the weights and the order of batches.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for the results  [default: runs/DATA]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from where the run in the folder stopped.")] = False,
@@ -136,19 +163,21 @@ def train(
         raise typer.BadParameter(error.message, param_hint="'--hidden'") from None
     from fastnn.cli.train import Settings, run_training
 
+    network = defaults(model)
     settings = Settings(
         data=data,
         target=target,
         model=model,
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
+        epochs=network.epochs if epochs is None else epochs,
+        batch_size=network.batch_size if batch_size is None else batch_size,
+        lr=network.lr if lr is None else lr,
         hidden=sizes if model == "mlp" else [],
         seed=seed,
         out=out if out is not None else Path("runs") / Path(data).stem,
         resume=resume,
         threads=threads,
         compare_numpy=compare_numpy,
+        augment=network.augmented if augment is None else augment,
     )
     run_training(settings, quiet=quiet)
 
@@ -184,7 +213,8 @@ def warmup(
         str | None,
         typer.Argument(
             callback=lambda value: value if value is None else _model(value),
-            help="MODULE:FACTORY or FILE.py:FACTORY of a model whose training is prepared  [default: usual kernels]",
+            help="Name of a network, MODULE:FACTORY or FILE.py:FACTORY, whose training is prepared  [default: usual "
+            "kernels]",
             show_default=False,
         ),
     ] = None,
@@ -194,7 +224,9 @@ def warmup(
         typer.Option(help="Of a sample, such as 784 or 1,28,28  [default: what the first layer takes]"),
     ] = None,
     loss: Annotated[str, typer.Option(help="Name of the loss, such as cross_entropy or mse.")] = "cross_entropy",
-    optimizer: Annotated[str, typer.Option(help="Name of the optimizer.")] = "adam",
+    optimizer: Annotated[
+        str | None, typer.Option(help="Name of the optimizer  [default: the network's, else adam]", show_default=False)
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All kernels of all ops, not only the usual ones.")] = False,
 ) -> None:
     """Compile kernels now, so that the first step of a program need not."""
@@ -205,7 +237,7 @@ def warmup(
             sizes = None if shape is None else _sizes(shape)
         except typer.BadParameter as error:
             raise typer.BadParameter(error.message, param_hint="'--shape'") from None
-        run_model_warmup(model, batch, sizes, loss, optimizer)
+        run_model_warmup(model, batch, sizes, loss, optimizer or defaults(model).optimizer.lower())
     else:
         from fastnn.cli.warmup import run_warmup
 

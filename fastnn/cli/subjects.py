@@ -15,9 +15,15 @@ import numpy as np
 
 import fastnn
 from fastnn.cli.failure import Failure
-from fastnn.data import ImageData, ImageSplits, Table, TableError, datasets, random_split, read_csv
+from fastnn.cli.networks import NETWORKS, Network
+from fastnn.data import ImageData, ImageSplits, Table, TableError, datasets, random_split, read_csv, transforms
 
 IMAGES = {"mnist": "mnist", "fashion-mnist": "fashion_mnist"}  # functions of `datasets`
+# How images may be changed and show the same: digits lean, clothes have no left and right.
+CHANGES: dict[str, tuple[tuple[str, transforms.Transform], ...]] = {
+    "mnist": (("shifts", transforms.RandomShift(2)), ("rotations", transforms.RandomRotation(10))),
+    "fashion-mnist": (("shifts", transforms.RandomShift(2)), ("flips", transforms.RandomHorizontalFlip())),
+}
 HELD_OUT = 0.2  # share of a table's rows
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 
@@ -28,7 +34,7 @@ class Description:
 
     Attributes
     ----------
-    model : ``"mlp"``, or ``module:factory``.
+    model : name of a network in `NETWORKS`, or ``module:factory``.
     hidden : sizes of the hidden layers of ``"mlp"``.
     data : name or file of what it was trained on.
     inputs, outputs : numbers in and out.
@@ -36,6 +42,7 @@ class Description:
     feature_names, target : columns of a table; None for images.
     mean, scale : of each feature of a table: what the model sees is ``(x - mean) / scale``.
     target_mean, target_scale : of the number that is predicted.
+    image : colours, height and width of an image; None for a table.
     """
 
     model: str
@@ -50,6 +57,7 @@ class Description:
     scale: list[float] = field(default_factory=list)
     target_mean: float = 0.0
     target_scale: float = 1.0
+    image: list[int] | None = None
 
     def to_json(self) -> str:
         """As text."""
@@ -80,7 +88,10 @@ def images(name: str) -> ImageSplits:
 
 
 def images_of(part: ImageData, model: str) -> np.ndarray:
-    """Images as a model takes them: rows of pixels for the network of dense layers, else (N, colours, H, W)."""
+    """Images as a model takes them: rows of pixels for the network of dense layers, else (N, colours, H, W).
+
+    Images of one colour lie with their channels last already: convolutions take them without a copy.
+    """
     return part.features(flatten=model == "mlp")
 
 
@@ -94,6 +105,8 @@ def load_subject(data: str, target: str | None, model: str, hidden: list[int], s
             x = images_of(parts.train, model)
             classes = list(parts.train.classes)
             described = Description(model, hidden, data, int(np.prod(x.shape[1:])), len(classes), classes)
+            *colours, height, width = parts.train.images.shape[1:]
+            described.image = [*(colours or [1]), height, width]
             return Subject(
                 (x, parts.train.labels),
                 (images_of(parts.test, model), parts.test.labels),
@@ -142,7 +155,30 @@ def build_model(described: Description) -> Any:
         for inputs, outputs in pairwise(sizes):
             layers += [fastnn.nn.Linear(inputs, outputs), fastnn.nn.ReLU()]
         return fastnn.nn.Sequential(*layers[:-1])
+    network = NETWORKS.get(described.model)
+    if network is not None:
+        return _network_of_images(described, network)
     return model_by_factory(described.model, "--model ", (described.inputs, described.outputs))
+
+
+def _network_of_images(described: Description, network: Network) -> Any:
+    from fastnn import models
+
+    if described.image is None:
+        raise Failure(f"--model {described.model} is for images ({', '.join(IMAGES)}), not for tables")
+    assert network.factory is not None
+    colours, height, width = described.image
+    size = {"image_size": height} if network.factory == "lenet" and height == width else {}
+    options = {"num_classes": described.outputs, "in_channels": colours, **size, **network.options}
+    return getattr(models, network.factory)(**options)
+
+
+def changes_of(described: Description) -> tuple[str, transforms.Transform]:
+    """Words for how the images of a dataset are changed at random, and the transform that does it. Raises Failure."""
+    if described.image is None or described.model == "mlp":
+        raise Failure("--augment is for networks of images; those of dense layers take rows of pixels")
+    words, found = zip(*CHANGES[described.data], strict=True)
+    return " and ".join(words), transforms.Compose(found)
 
 
 def model_by_factory(text: str, option: str = "", numbers: tuple[int, ...] = ()) -> Any:

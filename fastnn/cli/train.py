@@ -14,8 +14,9 @@ from threadpoolctl import threadpool_limits
 
 import fastnn
 from fastnn.cli.failure import INTERRUPTED, Failure
+from fastnn.cli.networks import defaults
 from fastnn.cli.outputs import save_history, save_plot, save_weights
-from fastnn.cli.subjects import DESCRIPTION, WEIGHTS, Subject, build_model, load_subject, loss_of
+from fastnn.cli.subjects import DESCRIPTION, WEIGHTS, Subject, build_model, changes_of, load_subject, loss_of
 from fastnn.data import DataLoader
 from fastnn.serialization.atomic import write_whole
 from fastnn.training import Call, Checkpoint, CheckpointError, Epoch, History, Run
@@ -40,6 +41,7 @@ class Settings:
     resume: bool
     threads: int | None
     compare_numpy: bool
+    augment: bool | None = None
 
 
 def run_training(settings: Settings, *, quiet: bool = False) -> None:
@@ -53,7 +55,8 @@ def run_training(settings: Settings, *, quiet: bool = False) -> None:
     try:
         _run(settings, subject, display(not quiet))
     except MemoryError:
-        raise Failure(f"not enough memory for hidden layers of {settings.hidden}") from None
+        what = f"hidden layers of {settings.hidden}" if settings.hidden else settings.model
+        raise Failure(f"not enough memory for {what}") from None
     except BrokenPipeError:  # who reads the output has gone
         raise
     except OSError as error:
@@ -78,11 +81,13 @@ def cosine(lr: float, epochs: int) -> Callable[[int], float]:
 
 
 def _made(settings: Settings, subject: Subject) -> tuple[Any, Any, Any, DataLoader]:
-    """Model, loss, optimizer and batches; the seed fixes the weights and the order."""
+    """Model, loss, optimizer and batches; the seed fixes the weights, the order and how images are changed."""
     fastnn.manual_seed(settings.seed)
     model = build_model(subject.description)
-    optimizer = fastnn.optim.Adam(model.parameters(), lr=settings.lr)
-    loader = DataLoader(subject.train, settings.batch_size, shuffle=True, seed=settings.seed)
+    network = defaults(settings.model)
+    optimizer = getattr(fastnn.optim, network.optimizer)(model.parameters(), lr=settings.lr, **network.settings)
+    transform = changes_of(subject.description)[1] if settings.augment else None
+    loader = DataLoader(subject.train, settings.batch_size, shuffle=True, seed=settings.seed, transform=transform)
     return model, loss_of(subject.description), optimizer, loader
 
 
@@ -93,7 +98,9 @@ def _run(settings: Settings, subject: Subject, show: Display) -> None:
     show.line("data", subject.source)
     show.line("", f"{len(subject.train[1]):,} {subject.noun} to train on, {len(subject.held_out[1]):,} held out")
     show.line("model", f"{what if settings.model == 'mlp' else settings.model}, {_count(model):,} parameters")
-    show.line("training", f"Adam, lr {settings.lr:g} falling to 0, batch {settings.batch_size}, seed {settings.seed}")
+    how = [f"{type(optimizer).__name__}, lr {settings.lr:g} falling to 0", f"batch {settings.batch_size}"]
+    how += [f"seed {settings.seed}", *([f"random {changes_of(described)[0]}"] if settings.augment else [])]
+    show.line("training", ", ".join(how))
     show.line("threads", str(fastnn.get_num_threads()))
 
     weights = settings.out / WEIGHTS

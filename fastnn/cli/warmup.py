@@ -9,7 +9,8 @@ import numpy as np
 
 import fastnn
 from fastnn.cli.failure import Failure
-from fastnn.cli.subjects import model_by_factory
+from fastnn.cli.networks import NETWORKS
+from fastnn.cli.subjects import Description, build_model, model_by_factory
 from fastnn.ops import every
 from fastnn.testing.samples import sample
 
@@ -44,9 +45,16 @@ def run_warmup(everything: bool) -> None:
 
 
 def run_model_warmup(text: str, batch: int, shape: list[int] | None, loss: str, optimizer: str) -> None:
-    """Train the model of a factory for some updates on nothing, and predict; raises Failure where it cannot."""
+    """Train the model of a name or factory for some updates on nothing, and predict; Failure where it cannot.
+
+    Networks that have a name are those of 28 x 28 images and 10 classes.
+    """
     start = time.perf_counter()
-    model = model_by_factory(text)
+    if text in NETWORKS:
+        described = Description(text, [128], "", 784, 10, image=[1, 28, 28])
+        model, shape = build_model(described), shape or ([784] if text == "mlp" else described.image)
+    else:
+        model = model_by_factory(text)
     x = _sample(model, batch, shape)
     try:
         with fastnn.no_grad():

@@ -17,7 +17,10 @@ COMMAND = [sys.executable, "-c", "from fastnn.cli import main; main()"]
     [
         ("train", "Missing argument"),
         ("train letters", "must be mnist, fashion-mnist or a CSV file that is there, got 'letters'"),
-        ("train mnist --model net", "must be mlp or MODULE:FACTORY, got 'net'"),
+        (
+            "train mnist --model net",
+            "must be mlp, lenet, allcnn-small, resnet10-small, resnet18 or MODULE:FACTORY, got",
+        ),
         ("predict", "Missing argument"),
         ("evaluate", "Missing argument"),
         ("train mnist --epochs 0", " 1"),

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+import fastnn
 from fastnn.cli import outputs
 from fastnn.cli.app import run
+from fastnn.data import ImageData, ImageSplits
 
 
 def test_trains_and_saves(tmp_path, capsys, on_digits):
@@ -158,6 +160,88 @@ def test_a_model_of_ones_own(tmp_path, capsys, flowers, monkeypatch):
     }.items():
         assert run([*arguments, model]) == 1
         assert text in capsys.readouterr().err
+
+
+@pytest.fixture
+def few_digits(monkeypatch, digits):
+    """Train on 256 digits, with 64 held out."""
+    parts = [
+        ImageData(part.images[:n], part.labels[:n], part.classes, part.name, part.split, part.source)
+        for part, n in ((digits.train, 256), (digits.test, 64))
+    ]
+    monkeypatch.setattr("fastnn.data.datasets.mnist", lambda: ImageSplits(*parts))
+
+
+@pytest.mark.parametrize(
+    ("model", "told", "count"),
+    [
+        ("lenet", "Adam, lr 0.002 falling to 0, batch 32, seed 0", "421,642"),
+        (
+            "resnet10-small",
+            "SGD, lr 0.05 falling to 0, batch 32, seed 0, random shifts and rotations",
+            "308,538",
+        ),
+    ],
+)
+def test_networks_that_have_a_name(tmp_path, capsys, few_digits, model, told, count):
+    out = tmp_path / "out"
+    arguments = ["train", "mnist", "--model", model, "--batch-size", "32", "--out", str(out)]
+    assert run([*arguments, "--epochs", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert f"model      {model}, {count} parameters" in printed
+    assert f"training   {told}\n" in printed
+    record = json.loads((out / "history.json").read_text())
+    losses = [epoch["loss"] for epoch in record["epochs"]]
+    assert losses[1] < losses[0]
+    assert record["settings"]["augment"] is (model != "lenet")
+    assert run(["evaluate", str(out)]) == 0
+    assert "samples    64" in capsys.readouterr().out
+    assert run(["predict", str(out), "mnist"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 65
+    # the seed fixes the changes of images too
+    again = tmp_path / "again"
+    assert run([*arguments[:-1], str(again), "--epochs", "2", "--quiet"]) == 0
+    for name, value in load_file(out / "model.safetensors").items():
+        np.testing.assert_array_equal(load_file(again / "model.safetensors")[name], value)
+
+
+def test_images_reach_networks_as_they_lie(tmp_path, few_digits, monkeypatch):
+    seen = []
+    convolve = fastnn.nn.Conv2d.forward
+    monkeypatch.setattr(fastnn.nn.Conv2d, "forward", lambda self, x: seen.append(x.shape) or convolve(self, x))
+    assert run(["train", "mnist", "--model", "lenet", "--epochs", "1", "--out", str(tmp_path), "--quiet"]) == 0
+    assert seen[0] == (128, 1, 28, 28)
+
+
+def test_a_run_of_a_network_goes_on(tmp_path, few_digits, monkeypatch):
+    from fastnn.training.progress import Lines
+
+    def batch(self, run):
+        if (run.epoch, run.batch) == (2, 1):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    arguments = ["train", "mnist", "--model", "lenet", "--augment", "--epochs", "2", "--out"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Lines, "on_batch", batch)
+        assert run([*arguments, str(tmp_path / "a")]) == 130
+    assert run([*arguments, str(tmp_path / "a"), "--resume"]) == 0
+    assert run([*arguments, str(tmp_path / "b")]) == 0
+    got, expected = (load_file(tmp_path / name / "model.safetensors") for name in "ab")
+    for name, value in expected.items():
+        np.testing.assert_array_equal(got[name], value)
+
+
+def test_networks_of_images_are_for_images(tmp_path, capsys, flowers, on_digits):
+    assert run(["train", str(flowers), "--target", "species", "--model", "lenet", "--out", str(tmp_path / "o")]) == 1
+    assert "--model lenet is for images (mnist, fashion-mnist), not for tables" in capsys.readouterr().err
+    assert run(["train", "mnist", "--augment", "--out", str(tmp_path / "o")]) == 1
+    assert "--augment is for networks of images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("model", ["mlp", "lenet"])
+def test_warmup_of_a_network_that_has_a_name(capsys, model):
+    assert run(["warmup", model, "--batch", "4"]) == 0
+    assert f"{model} ready after" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
