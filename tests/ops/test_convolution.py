@@ -97,6 +97,15 @@ def test_drawn_problems(name, dtype):
     assert taken >= 20
 
 
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("kernel", [(5,), (3, 4), (2, 3, 2)])
+def test_kernels_that_cover_the_input(kernel, groups):
+    rng = np.random.default_rng(12)
+    x = integers(rng, 4, 2 * groups, *kernel, dtype="float32")
+    w = integers(rng, 7 * groups, 2, *kernel, dtype="float32")
+    assert check(WAYS["contraction"], x, w, geometry_of(x, w, groups=groups), rng) == 3
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("stride", [1, 2, 3])
 def test_depthwise_at_edges_of_tiles_and_vectors(dtype, stride):
@@ -132,7 +141,8 @@ def test_direct_at_edges_of_tiles_and_panels(dtype):
             x = integers(rng, 2, channels, height, width, dtype=dtype)
             w = integers(rng, outputs, channels, 3, 3, dtype=dtype)
             for stride in (1, 2):
-                assert check(WAYS["direct"], x, w, geometry_of(x, w, stride=stride, padding=1), rng, height > 1) == 3
+                geometry = geometry_of(x, w, stride=stride, padding=1)
+                assert check(WAYS["direct"], x, w, geometry, rng, height > 1) == 3
 
 
 @pytest.mark.parametrize(

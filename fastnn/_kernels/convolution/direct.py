@@ -31,16 +31,19 @@ def gather(dtype: str, width: int, registers: int) -> Any:
         own = Sweep(code, dtype, width, registers, scratch)
         size, strip = own.size, scratch + STRIP_AT
 
-        def block(n0: Value, n1: Value, y0: Value, y1: Value, x0: Value, x1: Value, group: Value) -> None:
-            """Some places of the target, of some samples."""
-            channels, outputs = args[Gather.CHANNELS], args[Gather.OUTPUTS]
+        def block(
+            n0: Value, n1: Value, y0: Value, y1: Value, x0: Value, x1: Value, o0: Value, group: Value
+        ) -> None:  # fmt: skip
+            """Some outputs at some places of the target, of some samples."""
+            channels, every = args[Gather.CHANNELS], args[Gather.OUTPUTS]
+            outputs = smaller(every - o0, args[Gather.BLOCK_OUTPUTS])
             source = args[Gather.SOURCE] + group * channels * size
             strip_rows = (y1 - y0 - 1) * args[Gather.STEP_ROW] + args[Gather.SPAN_ROW]
             strip_columns = (x1 - x0 - 1) * args[Gather.STEP_COLUMN] + args[Gather.SPAN_COLUMN]
             low_row = y0 * args[Gather.STEP_ROW] + args[Gather.LOW_ROW]
             low_column = x0 * args[Gather.STEP_COLUMN] + args[Gather.LOW_COLUMN]
             bias = args[Gather.BIAS]
-            bias = select(bias.compare("==", 0), bias, bias + group * up(outputs, own.panel) * size)
+            bias = select(bias.compare("==", 0), bias, bias + (group * up(every, own.panel) + o0) * size)
             c0 = code.local(0)
             with code.while_(lambda: c0.now.compare("<", channels)):
                 some = smaller(channels - c0.now, args[Gather.BLOCK])
@@ -75,12 +78,13 @@ def gather(dtype: str, width: int, registers: int) -> Any:
                         start = (one[Class.START_ROW] - args[Gather.LOW_ROW]) * strip_columns
                         start = start + one[Class.START_COLUMN] - args[Gather.LOW_COLUMN]
                         taps = one[Class.TAP_ROWS] * one[Class.TAP_COLUMNS]
+                        before = o0 * channels * size + c0.now * own.panel_bytes
                         panels = args[Gather.PANELS] + group * args[Gather.GROUP_PANELS] + one[Class.PANELS]
-                        target = args[Gather.TARGET] + n0 * args[Gather.TARGET_SAMPLE] + group * outputs * size
+                        target = args[Gather.TARGET] + n0 * args[Gather.TARGET_SAMPLE] + (group * every + o0) * size
                         target = target + one[Class.FIRST_ROW] * args[Gather.TARGET_ROW] + y0 * to_row
                         target = target + one[Class.FIRST_COLUMN] * args[Gather.TARGET_COLUMN] + x0 * to_column
                         own.tiles(
-                            places, outputs, k, strip + start * pixel, panels + taps * c0.now * own.panel_bytes,
+                            places, outputs, k, strip + start * pixel, panels + taps * before,
                             own.panel_bytes, taps * channels * own.panel_bytes, target,
                             select(c0.now.compare("==", 0), code.number(0), code.number(1)),
                             select(finished, bias, code.number(0)), args[Gather.TOGETHER],
@@ -89,16 +93,19 @@ def gather(dtype: str, width: int, registers: int) -> Any:
 
         down, across = args[Gather.DOWN], args[Gather.ACROSS]
         samples = (args[Gather.BATCH] + (args[Gather.CHUNK_SAMPLES] - 1)) // args[Gather.CHUNK_SAMPLES]
+        sides = (args[Gather.OUTPUTS] + (args[Gather.BLOCK_OUTPUTS] - 1)) // args[Gather.BLOCK_OUTPUTS]
         each, every = args[Gather.EACH], args[Gather.EVERY]
         with code.range(first * each, smaller(last * each, every)) as item:
-            x0 = item % across * args[Gather.CHUNK_COLUMNS]
-            y0 = item // across % down * args[Gather.CHUNK_ROWS]
-            n0 = item // (across * down) % samples * args[Gather.CHUNK_SAMPLES]
+            side, rest = item % sides, item // sides
+            x0 = rest % across * args[Gather.CHUNK_COLUMNS]
+            y0 = rest // across % down * args[Gather.CHUNK_ROWS]
+            n0 = rest // (across * down) % samples * args[Gather.CHUNK_SAMPLES]
             block(
                 n0, smaller(args[Gather.BATCH], n0 + args[Gather.CHUNK_SAMPLES]),
                 y0, smaller(args[Gather.ROWS], y0 + args[Gather.CHUNK_ROWS]),
                 x0, smaller(args[Gather.COLUMNS], x0 + args[Gather.CHUNK_COLUMNS]),
-                item // (across * down * samples),
+                side * args[Gather.BLOCK_OUTPUTS],
+                rest // (across * down * samples),
             )  # fmt: skip
 
     return traced(emit)

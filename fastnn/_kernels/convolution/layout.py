@@ -55,8 +55,9 @@ class Gather(IntEnum):
     EVERY = 34
     TOGETHER = 35  # panels that a tile's rows go past before the next rows do
     GROUP_PANELS = 36  # from group to group
-    COUNT = 37  # of classes
-    CLASSES = 38
+    BLOCK_OUTPUTS = 37  # outputs at a time, whole panels
+    COUNT = 38  # of classes
+    CLASSES = 39
 
 
 class Class(IntEnum):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from fastnn._kernels import cpu
 from fastnn._kernels.convolution.layout import MOST_ROWS, MOST_STEPS, STRIP_ROOM
-from fastnn._kernels.matmul.table import CYCLE_NS, MEMORY_NS, direction
+from fastnn._kernels.matmul.table import CYCLE_NS, MEMORY_NS, PACK_NS, direction
 from fastnn.ops.convolution import spread
 from fastnn.ops.convolution.classes import axis_classes
 from fastnn.ops.convolution.geometry import Geometry, Problem
@@ -19,8 +19,8 @@ from fastnn.ops.lowering import MAX_CHUNKS, Array, Candidate, Lowering, reads, w
 from fastnn.ops.reduction import sum_axes
 from fastnn.ops.views import put, sliced
 
-# Taps and channels that are summed at a time, roughly: their panel of the weight stays in the first cache.
-STEPS_AT_ONCE, PANELS_BYTES = 320, 20 << 10
+# Taps and channels that are summed at a time, roughly; bytes of panels that rows go past one after the other.
+STEPS_AT_ONCE, PANELS_BYTES = 1200, 20 << 10
 # Places at a time where these are the tile's rows, and where they are summed over; channels and outputs then.
 PLACES, PLACES_SUMMED, CHANNELS, OUTPUTS = 768, 224, 64, 128
 LEAST_PLACES = 96
@@ -170,6 +170,8 @@ def refuses(problem: Problem) -> str:
         return "three axes"
     if math.prod(geometry.kernel) == 1:
         return "one tap: a product of matrices"
+    if math.prod(geometry.output) == 1:
+        return "one place: a product of matrices"
     if problem.batch == 0:
         return "no samples"
     sides = _sides(geometry, problem.which == "input gradient")
@@ -206,6 +208,8 @@ def _nanoseconds(problem: Problem) -> float:
     idle = -(-outer // lanes) * lanes / outer
     pixels = math.prod(problem.geometry.input) * problem.channels + math.prod(problem.geometry.output) * problem.outputs
     copies = problem.batch * pixels * size / 4 * MEMORY_NS
+    if problem.which != "weight gradient":
+        copies += inner * outer * problem.geometry.groups * math.prod(problem.geometry.kernel) * PACK_NS
     return problem.flops / (4 * lanes * BUSY) * idle * (1 + 8 / (inner * taps)) * CYCLE_NS + copies
 
 
@@ -257,6 +261,9 @@ def _gathered(low: Lowering, image: Array, w: Array, b: Array | None, problem: P
     down, beside = -(-sides.places[0] // plan.rows), -(-sides.places[1] // plan.columns)
     steps_at_once = plan.block * max(c.number for c in sides.classes)
     every = groups * -(-problem.batch // plan.samples) * down * beside
+    # outputs are shared out where there are few places
+    block_outputs = -(-across // min(across, -(-ENOUGH_CHUNKS // every))) * panel
+    every *= -(-outer // block_outputs)
     each = -(-every // MAX_CHUNKS)
     low.note(f"at a time: {plan.samples} samples, {plan.rows} rows, {plan.columns} columns, {plan.block} channels")
     low.phase(
@@ -267,7 +274,7 @@ def _gathered(low: Lowering, image: Array, w: Array, b: Array | None, problem: P
             inner, outer, problem.batch, *sides.source, *distances(source), *distances(y), *sides.step, *sides.spread,
             *sides.tap, *sides.low, *sides.span, *sides.places, plan.block, plan.samples, plan.rows, plan.columns, down,
             beside, each, every, max(1, PANELS_BYTES // (steps_at_once * panel * size)), group_bytes,
-            len(sides.classes), *words,
+            block_outputs, len(sides.classes), *words,
         ],
         chunks=-(-every // each), work=_nanoseconds(problem),
         flops=problem.flops, dtype=image.dtype, width=target.vector_bytes, registers=target.registers,

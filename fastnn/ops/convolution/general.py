@@ -11,11 +11,12 @@ C. With one channel a group, taps are added one after the other, channels beside
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from fastnn._kernels import cpu
-from fastnn._kernels.matmul.table import CYCLE_NS
+from fastnn._kernels.matmul.table import CYCLE_NS, MEMORY_NS
 from fastnn.ops.contraction import contract
 from fastnn.ops.convolution.classes import Class, axis_classes
 from fastnn.ops.convolution.geometry import PLACES, TAPS, Geometry, Problem
@@ -85,6 +86,8 @@ def _tap_by_tap(low: Lowering, view: Array, weight: Array, count: int) -> Array:
 def input_gradient(low: Lowering, dy: Array, w: Array, geometry: Geometry) -> Array:
     """What the input (N, C, ...) gets back from an output (N, O, ...): the transpose of `forward`."""
     count, groups = len(geometry.input), geometry.groups
+    if geometry.kernel == geometry.input and math.prod(geometry.output) == 1 and not any(map(any, geometry.padding)):
+        return _one_place(low, dy, w, groups)
     axes = [
         axis_classes(n, k, s, p[0], d)
         for n, k, s, p, d in zip(
@@ -113,6 +116,17 @@ def input_gradient(low: Lowering, dy: Array, w: Array, geometry: Geometry) -> Ar
             where = (slice(i, None, s) for i, s in zip(chosen, geometry.stride, strict=True))
             put(low, sliced(dx, slice(None), *where), channels_last(part))
     return channels_second(dx)
+
+
+def _one_place(low: Lowering, dy: Array, w: Array, groups: int) -> Array:
+    """The gradient of an input that the kernel covers: every tap meets the one place of the output."""
+    taps = TAPS[: w.ndim - 2]
+    own = replace(channels_last(dy), shape=(dy.shape[0], dy.shape[1]), strides=dy.strides[:2])
+    made = contract(
+        low, (split(own, 1, groups), "ngo"), (split(w, 0, groups), f"gok{taps}"), f"n{taps}gk", final=False,
+        never_columns="g" if groups > 1 else "",
+    )  # fmt: skip
+    return channels_second(join(made, made.ndim - 2))
 
 
 def _one_class(
@@ -191,8 +205,11 @@ def weight_gradient(low: Lowering, x: Array, dy: Array, w: Array, geometry: Geom
 
 
 def nanoseconds(problem: Problem) -> float:
-    """Estimated time of any pass on one core: few channels leave most of a tile idle."""
-    groups, lanes = problem.geometry.groups, cpu.target().lanes(problem.dtype)
+    """Estimated time of any pass on one core: few channels leave most of a tile idle, several taps want copies."""
+    geometry, lanes = problem.geometry, cpu.target().lanes(problem.dtype)
+    groups = geometry.groups
     narrow = min(problem.channels, problem.outputs) // groups
     busy = BUSY * min(1.0, max(1, narrow) / (2 * lanes))
-    return problem.flops / (4 * lanes * busy) * CYCLE_NS
+    pixels = math.prod(geometry.input) * problem.channels + math.prod(geometry.output) * problem.outputs
+    copied = problem.batch * pixels * (8 if problem.dtype == "float64" else 4) / 4 if max(geometry.kernel) > 1 else 0
+    return problem.flops / (4 * lanes * busy) * CYCLE_NS + 2 * copied * MEMORY_NS
