@@ -13,7 +13,18 @@ import fastnn
 from benchmarks.peers import cases
 from benchmarks.peers.__main__ import declared
 from benchmarks.peers.case import Case, Unavailable, Work
-from benchmarks.peers.cases import convolutions, inference, linear, many, matmul, memory, operators, optimizers, pooling
+from benchmarks.peers.cases import (
+    convolutions,
+    inference,
+    linear,
+    many,
+    matmul,
+    memory,
+    networks,
+    operators,
+    optimizers,
+    pooling,
+)
 from benchmarks.peers.cases.numpy_step import NumpyStep
 from benchmarks.peers.cases.steps import problem
 from fastnn.ops.op import Saved
@@ -310,3 +321,23 @@ def test_pooling():
     windows = x[:, :, :4].reshape(2, 3, 2, 2, 3, 2)
     np.testing.assert_array_equal(found["y"], windows.max((3, 5)))
     assert found["dx"].sum() == pytest.approx(dy.sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("build", "count"), [(networks.lenet, 421_642), (networks.resnet18, 11_173_962), (networks.resnet50, 25_557_032)]
+)
+def test_networks_have_the_published_sizes(build, count):
+    assert sum(p.numel() for p in build(fastnn.nn).parameters()) == count
+
+
+def test_steps_and_inference_of_networks():
+    losses = networks._fastnn_step(networks.lenet, "Adam", networks.ADAM, (4, 1, 28, 28), 1).verify()["losses"]
+    assert losses[-1] < losses[0]
+
+    def small(nn):
+        return nn.Sequential(*networks._unit(nn, 3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    found = networks._fastnn_inference(small, (2, 3, 5, 5), 1).verify()["y"]
+    model = networks._loaded(small(fastnn.nn), fastnn.from_numpy, 1).eval()
+    expected = model(fastnn.from_numpy(networks.inputs((2, 3, 5, 5), 10, 1)[0])).detach().numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -53,35 +54,43 @@ def _torch(sizes: tuple[int, ...], batch: int, seed: int) -> Work:
 
 def _onnx(sizes: tuple[int, ...], batch: int, seed: int) -> Work:
     try:
-        onnx, runtime = importlib.import_module("onnx"), importlib.import_module("onnxruntime")
+        helper = importlib.import_module("onnx").helper
     except ImportError as error:
         raise Unavailable(f"{error.name} is not installed (benchmarks/requirements.txt)") from None
     weights, x, _ = problem(sizes, batch, seed)
-    helper, nodes, constants, value = onnx.helper, [], [], "x"
+    nodes, constants, value = [], {}, "x"
     for i, (w, b) in enumerate(weights):
-        constants += [onnx.numpy_helper.from_array(w, f"w{i}"), onnx.numpy_helper.from_array(b, f"b{i}")]
+        constants |= {f"w{i}": w, f"b{i}": b}
         nodes.append(helper.make_node("Gemm", [value, f"w{i}", f"b{i}"], [f"z{i}"], transB=1))
         value = f"z{i}"
         if i + 1 < len(weights):
             nodes.append(helper.make_node("Relu", [value], [f"a{i}"]))
             value = f"a{i}"
-    kind = onnx.TensorProto.FLOAT
+    return onnx_work(nodes, constants, value, x)
+
+
+def onnx_work(nodes: list[Any], constants: dict[str, np.ndarray], result: str, x: np.ndarray) -> Work:
+    """A session of the ONNX Runtime for a graph from an input ``x`` to a result."""
+    try:
+        onnx, runtime = importlib.import_module("onnx"), importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise Unavailable(f"{error.name} is not installed (benchmarks/requirements.txt)") from None
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
     graph = helper.make_graph(
         nodes,
         "net",
-        [helper.make_tensor_value_info("x", kind, [None, sizes[0]])],
-        [helper.make_tensor_value_info(value, kind, [None, sizes[-1]])],
-        constants,
+        [helper.make_tensor_value_info("x", kind, [None, *x.shape[1:]])],
+        [helper.make_tensor_value_info(result, kind, None)],
+        [onnx.numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in constants.items()],
     )
     # a version of the format and of the operators that any release of the last years reads
     model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = _threads, 1
     session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    names = [value]
 
     def run(*_: Any) -> Any:
-        return session.run(names, {"x": x})
+        return session.run([result], {"x": x})
 
     return Work(run=run, verify=lambda: _verified(run, x, lambda y: y[0]))
 
@@ -92,15 +101,18 @@ def _onnx_threads(threads: int) -> int:
     return threads
 
 
+def onnx_side(setup: Callable[[int], Work]) -> Side:
+    """The ONNX Runtime's side."""
+    return Side(setup, ("onnxruntime", "onnx", "numpy"), _onnx_threads, peer_python=True)
+
+
 def _case(sizes: tuple[int, ...], batch: int, bar: dict[str, float]) -> Case:
     return Case(
         name=f"inference-{'-'.join(map(str, sizes))}-b{batch}",
         sides={
             "fastnn": fastnn_side(partial(_fastnn, sizes, batch)),
             "torch": torch_side(partial(_torch, sizes, batch)),
-            "onnxruntime": Side(
-                partial(_onnx, sizes, batch), ("onnxruntime", "onnx", "numpy"), _onnx_threads, peer_python=True
-            ),
+            "onnxruntime": onnx_side(partial(_onnx, sizes, batch)),
         },
         bar=bar,
         flops=sum(2 * batch * inputs * outputs for inputs, outputs in pairwise(sizes)),

@@ -41,7 +41,7 @@ def _peak(work: Work) -> float:
     return float(_status("VmHWM") - resident)
 
 
-def _weighing(small: Side, side: Side, state: int) -> Side:
+def weighing(small: Side, side: Side, state: int) -> Side:
     """The side, whose memory can be compared."""
 
     def setup(seed: int) -> Work:
@@ -60,8 +60,8 @@ def _case(sizes: tuple[int, ...], batch: int, bar: float) -> Case:
     return Case(
         name=f"memory-{'-'.join(map(str, sizes))}-b{batch}",
         sides={
-            "fastnn": _weighing(compiled_side(small, 8), compiled_side(sizes, batch), state),
-            "torch": _weighing(eager_torch_side(small, 8), eager_torch_side(sizes, batch), state),
+            "fastnn": weighing(compiled_side(small, 8), compiled_side(sizes, batch), state),
+            "torch": weighing(eager_torch_side(small, 8), eager_torch_side(sizes, batch), state),
         },
         bar=bar,
         quantity="bytes",
