@@ -299,7 +299,7 @@ cdef Window window_of(cnp.ndarray base, cnp.ndarray view):
     return made
 
 
-cdef bint meets_itself(cnp.ndarray array):
+def meets_itself(cnp.ndarray array):
     """Whether two elements of an array may share memory."""
     reach = 0
     for stride, extent in sorted((abs(s), n) for s, n in zip((<object>array).strides, (<object>array).shape) if n > 1):
@@ -319,6 +319,15 @@ def _spread(Window window, gradient):
     return whole
 
 
+def _divided(Window window, list gradients):
+    """The gradients of what was left of a base, and of what was put in the place of a view."""
+    whole, part = window.open()
+    whole[...] = gradients[0]
+    put = part.copy()
+    part[...] = 0
+    return [whole, put]
+
+
 def _as_it_comes(gradient):
     return gradient
 
@@ -335,11 +344,10 @@ cdef class OverwriteNode(Node):
     """A change in place of a part of a tensor: the gradient of that part goes to what was put there."""
 
     cdef list apply(self, list gradients, uint32_t asked):
-        whole, part = self.window.open()
-        whole[...] = gradients[0]
-        put = part.copy()
-        part[...] = 0
-        return [whole, put]
+        cdef list found = _divided(self.window, gradients)
+        if recorder() != NULL:
+            (<object>recorder()).applied(partial(_divided, self.window), gradients, found)
+        return found
 
     cdef tuple output_layout(self, int output):
         return self.shape, self.dtype

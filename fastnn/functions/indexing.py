@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import ops
+from fastnn._runtime.capture import frozen
 from fastnn._runtime.tensor import TensorBase
 from fastnn.errors import ArgumentError, DTypeError, ShapeError
 from fastnn.functions._options import size_argument
@@ -296,7 +297,7 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
     if not found.axes:
         raise IndexError("index_put: indices must hold at least one Tensor")
     # where each element that the index names lies in the flattened input
-    places = np.arange(x.numel()).reshape(x.shape)
+    places = frozen(np.arange(x.numel()).reshape(x.shape))
     target = get(from_numpy(places), tuple(slice(None) if i is None else i for i in indices))
     if given.shape != target.shape:
         lead = given.ndim - target.ndim

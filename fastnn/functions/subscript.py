@@ -8,14 +8,16 @@ basic index, as in torch; NumPy would broadcast them with the arrays and may mov
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn import ops
 from fastnn._numpy_views import sum_to
+from fastnn._runtime.capture import active, computed, frozen, reading
 from fastnn._runtime.memory import empty
-from fastnn._runtime.tensor import TensorBase, dense_copy, derived, is_grad_enabled, recorded
+from fastnn._runtime.tensor import TensorBase, copy_array, derived, is_grad_enabled, meets_itself, recorded
 from fastnn.errors import GraphError, ShapeError
 
 _BASIC = frozenset([int, slice, type(None), type(Ellipsis)])
@@ -36,16 +38,31 @@ class Index(NamedTuple):
     arrays: tuple[np.ndarray, ...] = ()
 
 
+def _array_of(value: Any) -> np.ndarray:
+    """The array of a Tensor, which who records the call hears of; other arrays as they are."""
+    if not isinstance(value, TensorBase):
+        return value
+    recorder = active()
+    if recorder is not None:
+        recorder.met(value)
+    return value.array
+
+
 def _plain(part: Any) -> Any:
     """A part of an index as int, slice, None, ..., bool, or an array of integers or bools."""
     if isinstance(part, TensorBase):
-        array = part.array
+        array = _array_of(part)
+        if array.ndim == 0:
+            reading("a Tensor without axes as an index")
         if array.dtype == np.uint8:
             array = array.astype(np.bool_)  # as in torch
     elif isinstance(part, (list, tuple)):
+        if any(isinstance(x, TensorBase) for x in part):
+            reading("a list of Tensors as an index")
         array = np.asarray([x.array if isinstance(x, TensorBase) else x for x in part])
         if array.size == 0:
             array = array.astype(np.int64)
+        frozen(array)
     elif isinstance(part, np.ndarray):
         array = part
     elif isinstance(part, np.bool_):
@@ -70,6 +87,10 @@ def _axes(part: Any) -> int:
     return part.ndim if isinstance(part, np.ndarray) and part.dtype.kind == "b" else 1
 
 
+def _as_int64(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.int64)
+
+
 def read(index: Any, shape: tuple[int, ...]) -> Index:
     """Read an index into an array of a shape. Raises IndexError."""
     parts = list(index) if isinstance(index, tuple) else [index]
@@ -91,7 +112,7 @@ def read(index: Any, shape: tuple[int, ...]) -> Index:
         if isinstance(part, bool):
             basic.append(None)
             axes.append(made)
-            arrays.append(np.zeros(int(part), np.int64))
+            arrays.append(frozen(np.zeros(int(part), np.int64)))
             made += 1
         elif part is None or isinstance(part, slice):
             basic.append(part)
@@ -99,9 +120,11 @@ def read(index: Any, shape: tuple[int, ...]) -> Index:
             seen += part is not None
         elif isinstance(part, np.ndarray):
             own = part.ndim if part.dtype.kind == "b" else 1
+            if part.dtype.kind == "b":
+                reading("a mask as an index")
             if part.dtype.kind == "b" and part.shape != shape[seen : seen + own]:
                 raise IndexError(f"a mask must have shape {shape[seen : seen + own]}, got {part.shape}")
-            found = part.nonzero() if part.dtype.kind == "b" else (part.astype(np.int64),)
+            found = part.nonzero() if part.dtype.kind == "b" else (computed(_as_int64, part),)
             for array in found:
                 basic.append(slice(None))
                 axes.append(made)
@@ -148,15 +171,15 @@ def get(x: Any, index: Any) -> Any:
     return _taken(y, found) if found.axes else y if y is not x else basic_view(x, (Ellipsis,))
 
 
-def _common(found: Index, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-    """The index arrays broadcast together and counted from 0. Raises IndexError."""
+def _common(axes: tuple[int, ...], shape: tuple[int, ...], given: Any) -> tuple[np.ndarray, ...]:
+    """The index arrays of axes broadcast together and counted from 0. Raises IndexError."""
     try:
-        arrays = np.broadcast_arrays(*found.arrays)
+        arrays = np.broadcast_arrays(*given)
     except ValueError:
-        shapes = ", ".join(str(a.shape) for a in found.arrays)
+        shapes = ", ".join(str(a.shape) for a in given)
         raise IndexError(f"arrays of an index must broadcast together, got shapes {shapes}") from None
     counted = []
-    for axis, array in zip(found.axes, arrays, strict=True):
+    for axis, array in zip(axes, arrays, strict=True):
         extent = shape[axis]
         bad = (array < -extent) | (array >= extent)
         if bad.any():
@@ -176,29 +199,44 @@ def _adjacent(axes: tuple[int, ...]) -> bool:
 def _taken(y: Any, found: Index) -> Any:
     """A copy of what the index arrays name."""
     axes = found.axes
-    if y.dtype.kind != "f":
-        _common(found, y.shape)
-        return derived(y.detach(), y.array[_numpy_index(found, y.ndim)], "getitem", None, False)
-    if len(axes) == 1:
+    if len(axes) == 1 and y.dtype.kind == "f":
         return ops.take(y, found.arrays[0], axes[0])
-    arrays = _common(found, y.shape)
+    arrays = found.arrays
+    if y.dtype.kind != "f":
+        return derived(y.detach(), computed(partial(_picked, axes), _array_of(y), *arrays), "getitem", None, False)
+    flat = computed(partial(_flat, axes, y.shape), *arrays)
     place = axes[0]
     if not _adjacent(axes):
         place = 0
         y = ops.transpose(y, (*axes, *(a for a in range(y.ndim) if a not in axes)))
     extents = y.shape[place : place + len(axes)]
-    flat = np.zeros(arrays[0].shape, np.int64)
-    for array, extent in zip(arrays, extents, strict=True):
-        flat = flat * extent + array
     joined = ops.reshape(y, (*y.shape[:place], math.prod(extents), *y.shape[place + len(axes) :]))
     return ops.take(joined, flat, place)
 
 
-def _numpy_index(found: Index, ndim: int) -> tuple[Any, ...]:
-    parts: list[Any] = [slice(None)] * ndim
-    for axis, array in zip(found.axes, found.arrays, strict=True):
+def _flat(axes: tuple[int, ...], shape: tuple[int, ...], *given: np.ndarray) -> np.ndarray:
+    """Indices into the axes as one, in C order."""
+    arrays = _common(axes, shape, given)
+    flat = np.zeros(arrays[0].shape, np.int64)
+    for axis, array in zip(axes, arrays, strict=True):
+        flat = flat * shape[axis] + array
+    return flat
+
+
+def _numpy_index(axes: tuple[int, ...], shape: tuple[int, ...], given: Any) -> Any:
+    """The index of arrays along axes of a shape, for NumPy. Raises IndexError."""
+    if not axes:
+        return ...
+    _common(axes, shape, given)
+    parts: list[Any] = [slice(None)] * len(shape)
+    for axis, array in zip(axes, given, strict=True):
         parts[axis] = array
     return tuple(parts)
+
+
+def _picked(axes: tuple[int, ...], array: np.ndarray, *given: np.ndarray) -> np.ndarray:
+    """What arrays along axes name; always an array."""
+    return np.array(array[_numpy_index(axes, array.shape, given)])
 
 
 # -- assignment
@@ -208,44 +246,74 @@ def put(x: Any, index: Any, value: Any) -> None:
     """``x[index] = value``; recorded where a gradient may be asked for."""
     found = read(index, x.shape)
     wants = isinstance(value, TensorBase) and value.requires_grad
-    inner = _numpy_index(found, x.array[found.basic].ndim) if found.axes else ...
-    if found.axes:
-        _common(found, x.array[found.basic].shape)
     if x.dtype.kind != "f" or not (is_grad_enabled() and (x.requires_grad or wants)):
-        _assign(x.array[found.basic], inner, value, x)
+        _assign(x, found, value, x.shape)
         x._touch()
         return
     if x.requires_grad and x.is_leaf:
+        _numpy_index(found.axes, x.array[found.basic].shape, found.arrays)
         raise GraphError("a leaf Tensor that requires grad cannot be changed in place; do it under no_grad()")
     place = x if _trivial(found.basic) else basic_view(x, found.basic)
-    place._become(_with(place, inner, value, wants))
+    place._become(_with(place, found._replace(basic=(...,)), value, wants, x.shape))
 
 
-def _assign(place: np.ndarray, index: Any, value: Any, x: Any) -> None:
+def _assign(x: Any, found: Index, value: Any, shape: tuple[int, ...]) -> None:
+    """Put a value to an index of a Tensor's array; `shape` is for errors."""
+    arrays = found.arrays
+    recorder = active()
+    if recorder is not None and meets_itself(x.array):
+        recorder.refuse("a part of a Tensor whose elements share memory was set, which cannot be replayed: clone it")
     try:
-        place[index] = value.array if isinstance(value, TensorBase) else value
+        if recorder is None:
+            _put(found, x.array, value.array if isinstance(value, TensorBase) else value, arrays)
+        else:
+            known = isinstance(value, (TensorBase, np.ndarray))
+            given = _array_of(value) if known else frozen(np.asarray(value))
+            copy_array(x.array, computed(partial(_assigned, found._replace(arrays=())), _array_of(x), given, *arrays))
     except ValueError as error:
-        if not place.flags.writeable:
+        if not x.array.flags.writeable:
             raise
-        raise ShapeError(f"assignment to part of shape {x.shape}: {error}") from None
+        raise ShapeError(f"assignment to part of shape {shape}: {error}") from None
 
 
-def _with(place: Any, index: Any, value: Any, wants: bool) -> Any:
+def _put(found: Index, whole: np.ndarray, value: Any, arrays: Any) -> None:
+    place = whole[found.basic]
+    place[_numpy_index(found.axes, place.shape, arrays)] = value
+
+
+def _assigned(found: Index, whole: np.ndarray, value: np.ndarray, *arrays: np.ndarray) -> np.ndarray:
+    """A copy with a value put to an index."""
+    made = np.array(whole)
+    _put(found, made, value, arrays)
+    return made
+
+
+def _with(place: Any, found: Index, value: Any, wants: bool, shape: tuple[int, ...]) -> Any:
     """A copy of a Tensor with a value put to an index, on the tape."""
     made = place.detach().clone()
-    _assign(made.array, index, value, place)
+    _assign(made, found, value, shape)
     sources = [v for v, on in ((place, place.requires_grad), (value, wants)) if on]
-    passes = place.requires_grad
+    passes, axes, arrays = place.requires_grad, found.axes, found.arrays
+    given = partial(_given, axes, value.shape, value.dtype) if wants else None
 
     def back(gradients: list[Any]) -> list[Any]:
-        rest = dense_copy(gradients[0])
-        given = np.array(rest[index])
-        rest[index] = 0
-        back_to = [rest] if passes else []
-        if wants:
-            shape = value.shape
-            own = shape[max(0, len(shape) - given.ndim) :]  # leading axes of length 1 may be more than there are
-            back_to.append(sum_to(given, own).reshape(shape).astype(value.dtype, copy=False))
+        back_to = [computed(partial(_rest, axes), gradients[0], *arrays)] if passes else []
+        if given is not None:
+            back_to.append(computed(given, gradients[0], *arrays))
         return back_to
 
     return recorded("setitem", sources, [made], back)[0]
+
+
+def _rest(axes: tuple[int, ...], gradient: np.ndarray, *arrays: np.ndarray) -> np.ndarray:
+    """The gradient of what was there before."""
+    rest = np.array(gradient)
+    rest[_numpy_index(axes, rest.shape, arrays)] = 0
+    return rest
+
+
+def _given(axes: tuple[int, ...], shape: tuple[int, ...], dtype: Any, gradient: np.ndarray, *arrays: Any) -> np.ndarray:
+    """The gradient of what was put."""
+    given = np.array(gradient[_numpy_index(axes, gradient.shape, arrays)])
+    own = shape[max(0, len(shape) - given.ndim) :]  # leading axes of length 1 may be more than there are
+    return sum_to(given, own).reshape(shape).astype(dtype, copy=False)

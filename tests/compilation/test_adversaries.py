@@ -1333,14 +1333,14 @@ def weights_are_loaded_within_the_step(wrap: Any) -> Iterator[Any]:
     yield from steps(run, net)
 
 
-@scenario("computed in NumPy")
+@scenario("a mask as an index")
 def shapes_that_follow_from_values(wrap: Any) -> Iterator[Any]:
     run = wrap(lambda x: x[x > 0].sum())
     for i in range(4):
         yield run(numbers(i, 9))
 
 
-@scenario("computed in NumPy")
+@scenario()
 def indices_in_arrays(wrap: Any) -> Iterator[Any]:
     w = nn.Parameter(fastnn.tensor(numbers(1, 9, 2)))
 
@@ -1354,17 +1354,112 @@ def indices_in_arrays(wrap: Any) -> Iterator[Any]:
         yield run(np.random.default_rng(i).integers(0, 9, 5))
 
 
-@scenario("changed in place")
+@scenario()
 def writing_by_index(wrap: Any) -> Iterator[Any]:
+    held = fastnn.tensor([0, 5])
+
     def step(x: Any, i: Any) -> Any:
         y = x * 1
         y[i] = 0.0
         y[0] += 1
-        return y
+        y[i + 2] = y[i] * 3
+        y[held] = [7.0, 8.0]
+        y[[1, 2]] = y[:2]
+        x[i] = y[-1]  # the argument itself
+        counts = fastnn.zeros(12, dtype="int64")
+        counts[i] = i
+        return y, counts
 
     run = wrap(step)
     for i in range(4):
-        yield run(numbers(i, 9), np.random.default_rng(i).integers(0, 9, 3))
+        x = numbers(i, 12)
+        yield run(x, np.random.default_rng(i).integers(0, 9, 3)), x
+        held.add_(1)
+
+
+@scenario()
+def an_index_is_kept_as_it_was(wrap: Any) -> Iterator[Any]:
+    w = nn.Parameter(fastnn.tensor(numbers(1, 5, 6)))
+
+    def step(i: Any) -> Any:
+        w.grad = None
+        y = w[i]
+        i.fill_(2)
+        y.sum().backward()
+        return w.grad * 1
+
+    run = wrap(step)
+    for i in range(4):
+        yield run(np.random.default_rng(i).integers(0, 5, 3))
+
+
+@scenario("share memory")
+def writing_by_index_where_elements_share_memory(wrap: Any) -> Iterator[Any]:
+    one = numbers(0, 4)
+    rows = np.lib.stride_tricks.as_strided(one, (3, 4), (0, 4))
+
+    def step(x: Any) -> Any:
+        fastnn.from_numpy(rows)[0] = x
+        return x * 1
+
+    run = wrap(step)
+    for i in range(3):
+        yield run(numbers(i, 4)), one
+
+
+@scenario()
+def gradients_through_writing_by_index(wrap: Any) -> Iterator[Any]:
+    w = nn.Parameter(fastnn.tensor(numbers(1, 5, 6)))
+    v = nn.Parameter(fastnn.tensor(numbers(2, 6)))
+
+    def step(i: Any, k: Any) -> Any:
+        w.grad = v.grad = None
+        y = w * 2
+        y[1] = 3.0
+        y[i, k] = v[:3]
+        y[2:, i] = v[1:2] * 2
+        y[i] += v
+        (y * y.detach()).sum().backward()
+        return w.grad * 1, v.grad * 1
+
+    run = wrap(step)
+    for i in range(4):
+        pick = np.random.default_rng(i)
+        yield run(pick.integers(-5, 5, 3), pick.integers(0, 6, 3).astype("i4")), w.grad, v.grad
+
+
+@scenario()
+def indices_of_all_kinds(wrap: Any) -> Iterator[Any]:
+    outer, fixed = np.array([2, 0]), fastnn.tensor([[1], [3]])
+
+    def step(x: Any, i: Any, k: Any) -> Any:
+        whole = (x * 10).to("int64")
+        return [
+            x[i], x[i.to("int32")], x[:, i], x[i, k], x[i, :, k], x[1:, i, None], x[..., i], x[outer], x[fixed, k],
+            x[[0, 1]], x[[0, 1], [2, 3]], x[True], x[i.reshape(2, 2)], whole[i], whole[i, k], whole[outer, 1],
+            x.index_put((i, k), x[:4, 0] * 2), fastnn.index_select(x, 1, k),
+        ]  # fmt: skip
+
+    run = wrap(step)
+    for i in range(4):
+        pick = np.random.default_rng(i)
+        yield run(numbers(i, 4, 5, 6), pick.integers(-4, 4, 4), pick.integers(0, 4, 4))
+        outer[:] = (outer + 1) % 4
+        fixed.copy_(fixed.flip(0))
+
+
+@scenario("without axes as an index")
+def an_index_without_axes(wrap: Any) -> Iterator[Any]:
+    run = wrap(lambda x, i: x[i])
+    for i in range(4):
+        yield run(numbers(i, 6), np.array(i))
+
+
+@scenario("a list of Tensors")
+def a_list_of_tensors_as_an_index(wrap: Any) -> Iterator[Any]:
+    run = wrap(lambda x, i: x[[i[0], i[1]]])
+    for i in range(4):
+        yield run(numbers(i, 6), np.array([i, 2]))
 
 
 @scenario()
@@ -1554,6 +1649,19 @@ def test_a_model_and_an_optimizer_that_a_compiled_function_holds_are_copied() ->
         found = list(map(frozen, steps(fastnn.compile(training(other, other_o)), other)))
         assert found == Same(list(map(frozen, steps(eager(training(one, two)), one))))
         assert not any(p is q for p in other.parameters() for q in net.parameters())
+
+
+@pytest.mark.parametrize("function", [lambda x, i: x[i], lambda x, i: x[i, i], lambda x, i: x.to("int64")[i]])
+def test_an_index_out_of_range_in_a_replay(function: Any) -> None:
+    run = fastnn.compile(function)
+    x, i = numbers(0, 4, 4), np.array([0, 3])
+    for _ in range(3):
+        run(x, i)
+    for bad in (4, -5):
+        with pytest.raises(IndexError):
+            run(x, np.array([1, bad]))
+    assert np.array_equal(run(x, i).array, eager(function)(x, i).array)
+    assert len(run.plans) == 1
 
 
 def test_an_exception_in_a_hook_leaves_nothing_behind() -> None:
