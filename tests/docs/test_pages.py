@@ -26,6 +26,7 @@ RUN = (
     "threads.md",
     "errors.md",
     "files.md",
+    "images.md",
 )
 # Blocks of `sh` are run, those of `shell` only shown.
 COMMAND = [sys.executable, "-c", "from fastnn.cli import main; raise SystemExit(main())"]
