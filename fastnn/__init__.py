@@ -24,6 +24,7 @@ import numpy as _np
 
 from fastnn import autograd, functions, ops
 from fastnn._backend import backend, use_backend
+from fastnn._precision import get_precision, set_precision
 from fastnn._runtime.tensor import is_grad_enabled
 from fastnn._threads import get_num_threads, set_num_threads, threads
 from fastnn.autograd import enable_grad, inference_mode, no_grad, set_grad_enabled
@@ -171,6 +172,7 @@ __all__ = [
     "func",
     "ger",
     "get_num_threads",
+    "get_precision",
     "inference_mode",
     "inner",
     "inspection",
@@ -195,6 +197,7 @@ __all__ = [
     "serialization",
     "set_grad_enabled",
     "set_num_threads",
+    "set_precision",
     "special",
     "tensor",
     "tensordot",

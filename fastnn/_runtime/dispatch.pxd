@@ -1,1 +1,1 @@
-cdef int backend_now() noexcept
+cdef int settings_now() noexcept

@@ -62,7 +62,8 @@ cdef enum:
 cdef ternaryfunc own_call = NULL          # what classes that do not define `__call__` are called by
 cdef Py_ssize_t vectorcall_offset = 0     # of an op's entry for vectorcall
 cdef str OUT = "out"                      # interned, as the names in a call are
-cdef int backend = 0                      # part of every signature
+cdef int backend = 0                      # part of every signature, as is the precision
+cdef int precision = 0
 
 
 def get_backend():
@@ -70,8 +71,8 @@ def get_backend():
     return backend
 
 
-cdef int backend_now() noexcept:
-    return backend
+cdef int settings_now() noexcept:
+    return backend | precision << 1
 
 
 def set_backend_now(int number):
@@ -79,6 +80,19 @@ def set_backend_now(int number):
     global backend
     before = backend
     backend = number
+    return before
+
+
+def get_precision_now():
+    """0: default, 1: strict."""
+    return precision
+
+
+def set_precision_now(int number):
+    """Choose the precision for all threads; returns the former one."""
+    global precision
+    before = precision
+    precision = number
     return before
 
 
@@ -258,7 +272,7 @@ cdef class Primitive:
                     (<object>recorder()).met(<object>args[i])
         if not self.gather(args, n, &call):
             self.prepare(args, n, &call)
-        call.signature.words[0] = number << 8 | backend << 1 | call.tensors
+        call.signature.words[0] = number << 8 | settings_now() << 1 | call.tensors
         if out is None:
             result = self.run(&call, attributes, cells)
         else:
@@ -562,7 +576,7 @@ cdef class Primitive:
     cdef Recipe lower(self, Call* call, tuple attributes, cnp.ndarray out):
         """Make the recipe of a call. Other threads may do so, or forget recipes, at the same time."""
         cdef bytes key = packed(&call.signature)
-        cdef int served = backend
+        cdef int served = settings_now()
         cdef int i
         self.make_arrays(call)
         arrays = [None if call.arrays[i] == NULL else <object>call.arrays[i] for i in range(self.n_inputs)]
@@ -571,7 +585,7 @@ cdef class Primitive:
         recipe.attrs = attributes
         if recipe.into:
             recipe.note_extents(arrays, out, self.elementwise)
-        if backend != served:
+        if settings_now() != served:
             return recipe       # it may belong to either; the next call will tell
         if len(self.recipes) >= MAX_RECIPES:
             self.recipes.pop(next(iter(self.recipes)), None)    # the oldest
@@ -663,7 +677,8 @@ cdef class Primitive:
         cdef Recipe recipe = node.recipe, found = None, candidate
         cdef list saved = list(node.saved[:self.n_saved]), inputs = gradients + saved
         cdef tuple wanted
-        signature.add_word(needs)
+        cdef int served = settings_now()
+        signature.add_word(<int64_t>needs << 8 | served)
         for value in gradients:
             if value is None:
                 signature.add_word(-1)
@@ -677,7 +692,8 @@ cdef class Primitive:
             wanted = tuple([needs >> i & 1 == 1 for i in range(self.n_inputs)])
             found = self._lower_backward(recipe, wanted, gradients, saved)
             found.key = packed(&signature)
-            recipe.backward.append(found)
+            if settings_now() == served:
+                recipe.backward.append(found)
         take_cells(node.cells, cells)
         cdef list results = found.run(PySequence_Fast_ITEMS(inputs), cells, node.cells, None)
         if observed():

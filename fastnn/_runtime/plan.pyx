@@ -27,7 +27,7 @@ from libcpp.vector cimport vector
 from fastnn._runtime._fastnn_team cimport Kernel, Phase, run as run_phases
 from fastnn._runtime.call cimport MAX_INPUTS, Signature
 from fastnn._runtime.capture cimport note_update, recorder, structure
-from fastnn._runtime.dispatch cimport backend_now
+from fastnn._runtime.dispatch cimport settings_now
 from fastnn._runtime.layout cimport Extent, extent
 from fastnn._runtime.memory cimport Block, allocate
 from fastnn._runtime.tensor cimport TensorBase, catch_up, grad_enabled, wrap
@@ -679,7 +679,7 @@ cdef class Replayer:
         cdef Py_ssize_t i, k
         if len(args) > MAX_INPUTS:
             return False
-        signature.add_word(backend_now() << 1 | grad_enabled())
+        signature.add_word(settings_now() << 1 | grad_enabled())
         for i in range(len(args)):
             value = args[i]
             if isinstance(value, TensorBase):

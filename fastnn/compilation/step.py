@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._runtime.capture import active, address_of, extent_of, listen, restore
-from fastnn._runtime.dispatch import get_backend
+from fastnn._runtime.dispatch import get_backend, get_precision_now
 from fastnn._runtime.plan import BUSY, STALE, Plan, Replayer, note_written
 from fastnn._runtime.tensor import TensorBase, is_grad_enabled
 from fastnn.autograd import no_grad
@@ -202,7 +202,7 @@ class Compiled(Replayer):
     def _found(self, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: list[Any], form: Any) -> Any:
         """Replay the plan for arguments, or record one."""
         arrays = [leaf.array if isinstance(leaf, TensorBase) else leaf for leaf in leaves]
-        key = (form, _layout(arrays, leaves), is_grad_enabled())
+        key = (form, _layout(arrays, leaves), is_grad_enabled(), get_precision_now())
         try:
             plans = self.plans.get(key, [])
         except TypeError as error:

@@ -219,3 +219,82 @@ def test_explain_shows_the_choice():
     text = str(fastnn.explain("conv", (16, 64, 56, 56), (64, 64, 3, 3), None, stride=2, padding=1))
     assert "for stride and dilation 1" in text
     assert "convolution.winograd" not in text
+
+
+@pytest.mark.parametrize("large", [4, 2])
+def test_a_sample_alone_has_the_bits_that_it_has_in_its_batch(large):
+    x, w, b, geometry, dy = drawn(24, 40, 15, 14, 36, 1)  # block by block; alone, slice by slice
+    whole = [(execution, result) for execution, result in executions(x, w, b, geometry, dy, large)][:2]
+    alone = [(execution, result) for execution, result in executions(x[5:6], w, b, geometry, dy[5:6], large)][:2]
+    for (execution, result), (other, single) in zip(whole, alone, strict=True):
+        execution.run()
+        other.run()
+        np.testing.assert_array_equal(execution[result][5:6], other[single])
+
+
+def explained(**more):
+    return str(fastnn.explain("conv", (16, 64, 56, 56), (64, 64, 3, 3), None, padding=1, **more))
+
+
+def test_strict_precision_takes_what_errs_little():
+    assert fastnn.get_precision() == "default"
+    with fastnn.set_precision("strict"):
+        assert fastnn.get_precision() == "strict"
+        text = explained(backward=True)
+        assert "errs more than strict precision allows" in text
+        forward, backward = explained(), text[len(explained()) :]
+        assert "large=2" in forward
+        assert "large=4" not in forward
+        assert "convolution.winograd.weight_gradient" not in backward
+    assert fastnn.get_precision() == "default"
+    assert "large=4" in explained()
+    with pytest.raises(ValueError, match="must be one of default, strict, got 'fast'"):
+        fastnn.set_precision("fast")
+
+
+def test_a_change_of_precision_repeats_nothing_that_was_chosen_before():
+    x, w, _, _, dy = drawn(4, 64, 28, 28, 64, 1)
+
+    def passes():
+        tensors = [fastnn.tensor(a, requires_grad=True) for a in (x, w)]
+        y = ops.conv(*tensors, None, padding=1)
+        y.backward(fastnn.tensor(dy))
+        return [a.copy() for a in (y.detach().numpy(), *(t.grad.numpy() for t in tensors))]
+
+    step = fastnn.compile(lambda a, k: ops.conv(a, k, None, padding=1))
+    inputs = fastnn.tensor(x), fastnn.tensor(w)
+    usual, planned = passes(), [step(*inputs).numpy().copy() for _ in range(3)]
+    with fastnn.set_precision("strict"):
+        strict, planned_strictly = passes(), [step(*inputs).numpy().copy() for _ in range(3)]
+    for one, two, again in zip(usual, strict, passes(), strict=True):
+        assert not np.array_equal(one, two)
+        np.testing.assert_array_equal(one, again)
+    for own in planned:
+        np.testing.assert_array_equal(own, usual[0])
+    for own in planned_strictly:
+        np.testing.assert_array_equal(own, strict[0])
+    np.testing.assert_array_equal(step(*inputs).numpy(), usual[0])
+
+
+def test_a_gradient_has_the_precision_that_holds_when_it_is_computed():
+    x, w, _, _, dy = drawn(4, 64, 28, 28, 64, 1)
+    tensors = [fastnn.tensor(a, requires_grad=True) for a in (x, w)]
+    y = ops.conv(*tensors, None, padding=1)
+
+    def gradient():
+        return fastnn.autograd.grad(y, tensors[:1], fastnn.tensor(dy), retain_graph=True)[0].numpy().copy()
+
+    with fastnn.set_precision("strict"):
+        strict = gradient()
+    usual = gradient()
+    assert not np.array_equal(strict, usual)
+    with fastnn.set_precision("strict"):
+        np.testing.assert_array_equal(gradient(), strict)
+
+
+def test_strict_precision_chooses_alike_for_any_batch_size():
+    x, w, b, _, _ = drawn(20, 48, 14, 14, 48, 1)
+    with fastnn.set_precision("strict"):
+        whole = ops.conv(x, w, b, padding=1)
+        for n in (1, 3):
+            np.testing.assert_array_equal(ops.conv(x[:n], w, b, padding=1), whole[:n])

@@ -204,6 +204,11 @@ def weight_gradient(low: Lowering, x: Array, dy: Array, w: Array, geometry: Geom
     return dw
 
 
+def refuses(problem: Problem) -> str:
+    """Nothing."""
+    return ""
+
+
 def nanoseconds(problem: Problem) -> float:
     """Estimated time of any pass on one core: few channels leave most of a tile idle, several taps want copies."""
     geometry, lanes = problem.geometry, cpu.target().lanes(problem.dtype)

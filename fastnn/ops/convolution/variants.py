@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from fastnn._precision import get_precision
 from fastnn.ops.convolution import depthwise, direct, general, winograd
-from fastnn.ops.convolution.geometry import Geometry, Problem
+from fastnn.ops.convolution.geometry import Geometry, Pass, Problem
 from fastnn.ops.lowering import Array, Candidate, Lowering
 
 
@@ -27,6 +28,7 @@ class Variant(NamedTuple):
     input_gradient : of what the output got, the weight and the geometry: what the input gets.
     weight_gradient : of the input, what the output got, the weight (whose shape and dtype count) and the geometry:
         what the weight gets, as an output of the op.
+    coarse : passes in which it errs more than adding up the products one by one.
     """
 
     name: str
@@ -35,46 +37,35 @@ class Variant(NamedTuple):
     forward: Callable[[Lowering, Array, Array, Array | None, Geometry], Array]
     input_gradient: Callable[[Lowering, Array, Array, Geometry], Array]
     weight_gradient: Callable[[Lowering, Array, Array, Array, Geometry], Array]
+    coarse: tuple[Pass, ...] = ()
 
 
-GENERAL = Variant(
-    name="contraction",
-    refuses=lambda _: "",
-    nanoseconds=general.nanoseconds,
-    forward=general.forward,
-    input_gradient=general.input_gradient,
-    weight_gradient=general.weight_gradient,
+def _variant(name: str, module: Any, coarse: tuple[Pass, ...] = (), **options: int) -> Variant:
+    """The row of a module whose functions have the names of a variant's attributes, and take the options."""
+    functions = ("refuses", "nanoseconds", "forward", "input_gradient", "weight_gradient")
+    return Variant(name, *(partial(getattr(module, own), **options) for own in functions), coarse)
+
+
+VARIANTS = (
+    _variant("contraction", general),
+    _variant("winograd 4x4", winograd, ("forward", "input gradient", "weight gradient"), large=4),
+    _variant("winograd 2x2", winograd, ("weight gradient",), large=2),
+    _variant("depthwise", depthwise),
+    _variant("direct", direct),
 )
-WINOGRAD = Variant(
-    name="winograd 4x4",
-    refuses=partial(winograd.refuses, large=4),
-    nanoseconds=partial(winograd.nanoseconds, large=4),
-    forward=partial(winograd.forward, large=4),
-    input_gradient=partial(winograd.input_gradient, large=4),
-    weight_gradient=partial(winograd.weight_gradient, large=4),
-)
-DEPTHWISE = Variant(
-    name="depthwise",
-    refuses=depthwise.refuses,
-    nanoseconds=depthwise.nanoseconds,
-    forward=depthwise.forward,
-    input_gradient=depthwise.input_gradient,
-    weight_gradient=depthwise.weight_gradient,
-)
-DIRECT = Variant(
-    name="direct",
-    refuses=direct.refuses,
-    nanoseconds=direct.nanoseconds,
-    forward=direct.forward,
-    input_gradient=direct.input_gradient,
-    weight_gradient=direct.weight_gradient,
-)
-VARIANTS = (GENERAL, WINOGRAD, DEPTHWISE, DIRECT)
+# The batch size for which a way is chosen where the choice may not depend on it.
+ANY_BATCH = 16
 
 
 def choose(low: Lowering, problem: Problem) -> Variant:
-    """The cheapest variant that takes the problem."""
+    """The cheapest variant that takes the problem; with strict precision, among those that err little."""
+    strict = get_precision() == "strict"
+    if strict:
+        problem = problem._replace(batch=ANY_BATCH)
+        low.note(f"precision is strict: chosen as for a batch of {ANY_BATCH}")
     refusals = {v.name: v.refuses(problem) for v in VARIANTS}
+    if strict:
+        refusals |= {v.name: "errs more than strict precision allows" for v in VARIANTS if problem.which in v.coarse}
     costs = {v.name: v.nanoseconds(problem) for v in VARIANTS if not refusals[v.name]}
     best = min(costs, key=lambda name: costs[name])
     low.consider(
