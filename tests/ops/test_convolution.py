@@ -1,5 +1,7 @@
 """Every exact way to convolve, forced on drawn problems: small integers give the reference's numbers to the bit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -160,6 +162,19 @@ def test_direct_with_large_and_odd_problems(x, w, attrs):
     rng = np.random.default_rng(10)
     x, w = integers(rng, *x, dtype="float32"), integers(rng, *w, dtype="float32")
     assert check(WAYS["direct"], x, w, geometry_of(x, w, **attrs), rng) >= 2
+
+
+@pytest.mark.parametrize(("width", "registers"), [(16, 16), (32, 16), (64, 32)])
+def test_vectors_of_other_machines(width, registers):
+    rng = np.random.default_rng(13)
+    target = replace(cpu.target(), vector_bytes=width, registers=registers)
+    with cpu.targeting(target):
+        for groups, channels, outputs in ((1, 3, 37), (2, 20, 17), (35, 1, 1)):
+            x = integers(rng, 2, groups * channels, 9, 14, dtype="float32")
+            w = integers(rng, groups * outputs, channels, 3, 3, dtype="float32")
+            for way in ("direct", "depthwise"):
+                found = check(WAYS[way], x, w, geometry_of(x, w, stride=2, padding=1, groups=groups), rng)
+                assert found == 3 * (way == "direct" or groups == 35)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -172,8 +172,8 @@ def refuses(problem: Problem) -> str:
         return "one tap: a product of matrices"
     if math.prod(geometry.output) == 1:
         return "one place: a product of matrices"
-    if problem.batch == 0:
-        return "no samples"
+    if 0 in (problem.batch, problem.channels, problem.outputs):
+        return "no samples or channels"
     sides = _sides(geometry, problem.which == "input gradient")
     if len(sides.classes) < math.prod(min(s, n) for s, n in zip(sides.spread, sides.target, strict=True)):
         return "places that meet no tap"
