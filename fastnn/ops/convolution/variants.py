@@ -43,7 +43,8 @@ class Variant(NamedTuple):
 def _variant(name: str, module: Any, coarse: tuple[Pass, ...] = (), **options: int) -> Variant:
     """The row of a module whose functions have the names of a variant's attributes, and take the options."""
     functions = ("refuses", "nanoseconds", "forward", "input_gradient", "weight_gradient")
-    return Variant(name, *(partial(getattr(module, own), **options) for own in functions), coarse)
+    passes: dict[str, Any] = {own: partial(getattr(module, own), **options) for own in functions}
+    return Variant(name=name, coarse=coarse, **passes)
 
 
 VARIANTS = (
