@@ -9,7 +9,7 @@ ALIGNMENT = 64
 
 
 class Life(NamedTuple):
-    """A buffer's size in bytes, and the first and the last step that need it."""
+    """A buffer's size in bytes, and the first and the last phase that need it."""
 
     nbytes: int
     first: int

@@ -32,7 +32,6 @@ from fastnn.compilation.recording import (
 )
 from fastnn.compilation.report import Part, Report, Row
 from fastnn.ops.lowering import Cell, Operand, Routine
-from fastnn.ops.lowering import Phase as LoweredPhase
 from fastnn.random import Generator, default_generator
 
 # Work, in estimated nanoseconds, after which a replay looks for signals.
@@ -277,11 +276,28 @@ class Builder:
         return self.place(self.recording.memory.place(address_of(array)))
 
     def _find_lives(self) -> None:
+        """Find from which phase to which each buffer, and each temporary of a step, is needed."""
+        self._temporary_lives: dict[tuple[int, int], Life] = {}  # by step and storage
+        now = 0
         for i, step in enumerate(self.steps):
-            for place in step.places:
-                buffer = self.place(place).buffer
-                if buffer is not None:
-                    buffer.first, buffer.last = min(buffer.first, i), max(buffer.last, i)
+            if not isinstance(step, Run):
+                for place in step.places:
+                    self._need(place, now, now)
+                now += 1
+                continue
+            for storage, where in enumerate(step.storages):
+                first, last = step.uses.get(storage, (0, len(step.phases)))
+                if where is not None:
+                    self._need(where, now + first, now + last)
+                elif storage >= len(step.inputs):
+                    nbytes = step.recipe.lowering.storages[storage].nbytes
+                    self._temporary_lives[i, storage] = Life(nbytes, now + first, now + last)
+            now += len(step.phases) + 1
+
+    def _need(self, place: Place, first: int, last: int) -> None:
+        buffer = self.place(place).buffer
+        if buffer is not None:
+            buffer.first, buffer.last = min(buffer.first, first), max(buffer.last, last)
 
     def _entries(self) -> list[tuple[Any, Any]]:
         return [(t, before) for t, before, counts in self.recording.gradients.values() if counts]
@@ -370,13 +386,7 @@ class Builder:
             elif buffer.kind == "made" and buffer.slot < 0:
                 lives.append(Life(buffer.nbytes, buffer.first, buffer.last))
                 owners.append(buffer)
-        temporaries: list[tuple[int, int]] = []
-        for i, step in enumerate(self.steps):
-            if isinstance(step, Run):
-                for storage, where in enumerate(step.storages):
-                    if storage >= len(step.inputs) and where is None:
-                        lives.append(Life(step.recipe.lowering.storages[storage].nbytes, i, i))
-                        temporaries.append((i, storage))
+        lives += self._temporary_lives.values()
         offsets, size = pack(lives)
         if size >= TRIM_FROM:
             trim()
@@ -387,7 +397,7 @@ class Builder:
         for buffer, offset in zip(owners, offsets, strict=False):
             buffer.address = start + offset
         self._temporaries = {
-            key: start + offset for key, offset in zip(temporaries, offsets[len(owners) :], strict=True)
+            key: start + offset for key, offset in zip(self._temporary_lives, offsets[len(owners) :], strict=True)
         }
         self._fill_constants()
         return size
@@ -534,8 +544,7 @@ class Builder:
                 name = self._name(bases[array.storage])
             return Part(name, array.shape, operand.mode, array.touched)
 
-        phases: list[LoweredPhase] = [*lowering.checks, *lowering.phases]
-        for number, phase in enumerate(phases):
+        for number, phase in enumerate(step.phases):
             kernel = jit.address(phase.kernel, **dict(phase.static))
             self._phase(kernel, [argument(value) for value in phase.args], phase.chunks, phase.work)
             parts = tuple(part(value) for value in phase.args if isinstance(value, Operand))

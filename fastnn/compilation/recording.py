@@ -39,7 +39,7 @@ class Buffer:
     produced : whether something that has a place in the plan wrote to it.
     slot : where it may lie elsewhere in each call; -1 otherwise.
     address : where it lies in the plan, if it has no slot.
-    first, last : the steps that need it.
+    first, last : the phases that need it, and what Python does between phases counts as one.
     """
 
     low: int
@@ -93,16 +93,23 @@ class Step:
 
     Attributes
     ----------
-    places, written : where it read or wrote, and where it wrote, but temporaries; what Python computes is always new.
+    written : where it wrote, but temporaries; what Python computes is always new.
+    places : where it read or wrote; of a `Run` its storages tell.
     """
 
-    places: list[Place]
     written: list[Place]
+    places: list[Place]
 
 
 @dataclass(eq=False)
 class Run(Step):
-    """A recipe that ran: its inputs (bytes for a number), where its storages lay (None: temporary), its cells."""
+    """A recipe that ran: its inputs (bytes for a number), where its storages lay (None: temporary), its cells.
+
+    Attributes
+    ----------
+    phases : checks, and what comes after them.
+    uses : of each storage the first and the last of these phases that need it.
+    """
 
     recipe: Any
     inputs: list[Spot | bytes | None]
@@ -110,11 +117,20 @@ class Run(Step):
     cells: list[float]
 
     def __post_init__(self) -> None:
-        numbers = {i for i, given in enumerate(self.inputs) if isinstance(given, bytes)}
-        self.places = [p for i, p in enumerate(self.storages) if p is not None and i not in numbers]
-        arguments = [a for phase in self.recipe.lowering.phases for a in phase.args if isinstance(a, Operand)]
-        storages = {a.array.storage for a in arguments if a.mode != "r"}
-        self.written = [place for storage in storages if (place := self.storages[storage]) is not None]
+        lowering = self.recipe.lowering
+        self.phases = [*lowering.checks, *lowering.phases]
+        # a check that fails shows all inputs
+        self.uses = {i: (0, len(lowering.checks) - 1) for i in range(len(self.inputs) if lowering.checks else 0)}
+        written = set()
+        for number, phase in enumerate(self.phases):
+            for argument in phase.args:
+                if isinstance(argument, Operand):
+                    storage = argument.array.storage
+                    first, _ = self.uses.get(storage, (number, number))
+                    self.uses[storage] = first, number
+                    if argument.mode != "r":
+                        written.add(storage)
+        self.written = [place for storage in written if (place := self.storages[storage]) is not None]
 
 
 @dataclass(eq=False)
