@@ -146,17 +146,18 @@ def warp(dtype: str, bilinear: bool, fixed: int) -> Any:
 
     The pixel in row i, column j comes from column ``m[0] * j + m[1] * i + m[2]``, row ``m[3] * j + m[4] * i + m[5]``.
 
-    args: y, x, maps (samples, 6), samples, channels, rows, columns, cell fill, items a chunk.
+    args: y, x, maps (samples, 6), samples, channels, rows and columns of x, those of y, cell fill, items a chunk.
     """
 
     def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
         y, x, maps = pointer(args[0], dtype), pointer(args[1], dtype), pointer(args[2], dtype)
-        channels, rows, columns, fill = fixed or args[4], args[5], args[6], cell(args[7])
-        for item in range(first * args[8], smaller(last * args[8], args[3])):
+        channels, rows, columns = fixed or args[4], args[5], args[6]
+        high, wide, fill = args[7], args[8], cell(args[9])
+        for item in range(first * args[10], smaller(last * args[10], args[3])):
             base, m = item * rows * columns * channels, item * 6
-            for row in range(rows):
-                for column in range(columns):
-                    own = base + (row * columns + column) * channels
+            for row in range(high):
+                for column in range(wide):
+                    own = ((item * high + row) * wide + column) * channels
                     across = float(maps[m]) * column + float(maps[m + 1]) * row + float(maps[m + 2])
                     down = float(maps[m + 3]) * column + float(maps[m + 4]) * row + float(maps[m + 5])
                     if not bilinear:
@@ -182,5 +183,32 @@ def warp(dtype: str, bilinear: bool, fixed: int) -> Any:
                     else:
                         for n in range(channels):
                             y[own + n] = x[at + n] if here and above else fill
+
+    return body
+
+
+@kernel
+def erase(dtype: str, index: str) -> Any:
+    """Images with a box of their own filled.
+
+    args: y, x, boxes (samples; first row, first column, rows, columns), their distances, samples, channels, rows,
+    columns, cell value, items a chunk.
+    """
+
+    def body(args: Any, first: Any, last: Any, scratch: Any) -> None:
+        y, x, boxes = pointer(args[0], dtype), pointer(args[1], dtype), pointer(args[2], index)
+        channels, rows, columns, value = args[6], args[7], args[8], cell(args[9])
+        size = rows * columns * channels
+        for item in range(first * args[10], smaller(last * args[10], args[5])):
+            base, box = item * size, item * args[3]
+            for n in range(size):
+                y[base + n] = x[base + n]
+            top, left = int(boxes[box]), int(boxes[box + args[4]])
+            high, wide = int(boxes[box + 2 * args[4]]), int(boxes[box + 3 * args[4]])
+            begin, end = (left if left > 0 else 0), smaller(left + wide, columns)
+            for row in range(top if top > 0 else 0, smaller(top + high, rows)):
+                own = base + row * columns * channels
+                for n in range(begin * channels, end * channels):
+                    y[own + n] = value
 
     return body

@@ -26,6 +26,7 @@ from fastnn.random import default_generator, generator_argument
 from fastnn.tensor import Tensor, from_numpy
 
 APART = float(1 << 52)  # added to the number of a loader's draw: those below are a generator's
+ATTEMPTS = 10  # at a window that fits
 PADDING_MODES = ("constant", "edge", "reflect")
 
 
@@ -191,6 +192,27 @@ class Resize(Transform):
         return _as_floats(images, lambda x: ops.interpolate(x, self.size, self._mode, antialias=antialias))
 
 
+class Pad(Transform):
+    """Pixels around images.
+
+    Parameters
+    ----------
+    padding : a number, (left and right, top and bottom), or (left, top, right, bottom).
+    fill : of the pixels, with `padding_mode` ``"constant"``.
+    padding_mode : ``"constant"``, ``"edge"`` or ``"reflect"``.
+    """
+
+    def __init__(self, padding: Any, fill: float = 0, padding_mode: str = "constant") -> None:
+        self.padding, self.fill, self.padding_mode = padding, fill, _padding_mode(self, padding_mode)
+        left, top, right, bottom = _around("Pad", padding)
+        self._widths = ((0, 0), (0, 0), (top, bottom), (left, right))
+
+    def apply(self, images: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Pad images."""
+        padded: np.ndarray = ops.pad(images, self._widths, self.padding_mode, constant_values=float(self.fill))
+        return padded
+
+
 class CenterCrop(Transform):
     """The middle of images; zeros where they are smaller.
 
@@ -233,11 +255,7 @@ class RandomCrop(Transform):
         padding_mode: str = "constant", *, generator: Any = None,
     ) -> None:  # fmt: skip
         self.size, self.padding, self.pad_if_needed = _size("RandomCrop", size), padding, bool(pad_if_needed)
-        self.fill, self.padding_mode, self.generator = fill, padding_mode, _generator(generator)
-        if padding_mode not in PADDING_MODES:
-            raise ValueError(
-                f"RandomCrop: padding_mode must be one of {', '.join(PADDING_MODES)}, got {padding_mode!r}"
-            )
+        self.fill, self.padding_mode, self.generator = fill, _padding_mode(self, padding_mode), _generator(generator)
         left, top, right, bottom = _around("RandomCrop", padding)
         self._around = ((top, bottom), (left, right))
 
@@ -291,9 +309,7 @@ class _RandomFlip(Transform):
     axis = -1
 
     def __init__(self, p: float = 0.5, *, generator: Any = None) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"{type(self).__name__}: p must lie from 0 to 1, got {p}")
-        self.p, self.generator = float(p), _generator(generator)
+        self.p, self.generator = _probability(self, p), _generator(generator)
 
     def apply(self, images: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """Mirror images."""
@@ -343,13 +359,9 @@ class RandomAffine(Transform):
         self.translate = None if translate is None else _pair(name, "translate", translate)
         if self.translate is not None and not all(0 <= share <= 1 for share in self.translate):
             raise ValueError(f"{name}: translate must hold shares from 0 to 1, got {translate}")
-        self.scale = None if scale is None else _pair(name, "scale", scale)
-        if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"{name}: scale must hold the least and the most of positive factors, got {scale}")
+        self.scale = None if scale is None else _factors(self, "scale", scale)
         self.shear = None if shear is None else _shears(name, shear)
-        if interpolation not in INTERPOLATIONS:
-            raise ValueError(f"{name}: interpolation must be one of {', '.join(INTERPOLATIONS)}, got {interpolation!r}")
-        self.interpolation, self.fill = interpolation, fill
+        self.interpolation, self.fill = _interpolation(self, interpolation), fill
         self.center = None if center is None else _pair(name, "center", center)
         self.generator = _generator(generator)
 
@@ -368,7 +380,7 @@ class RandomAffine(Transform):
         middle = ((wide - 1) / 2, (high - 1) / 2) if self.center is None else [c - 0.5 for c in self.center]
         maps = inverse_maps(angle, (across, down), scale, (along, beside), middle)
         return _as_floats(
-            images, lambda x: ops.warp_images(x, maps.astype(x.dtype), self.interpolation, self.fill)
+            images, lambda x: ops.warp_images(x, maps.astype(x.dtype), self.interpolation, fill=self.fill)
         )  # fmt: skip
 
 
@@ -393,6 +405,108 @@ class RandomRotation(RandomAffine):
         super().__init__(degrees, None, None, None, interpolation, fill, center, generator=generator)
         low, high = self.degrees
         self._clockwise = (-high, -low)
+
+
+class RandomResizedCrop(Transform):
+    """A window of each image, of a random size and shape, at one size: Szegedy et al., "Going Deeper with
+    Convolutions", 2015. Pixels are met where they lie: where a window shrinks, some do not count.
+
+    Parameters
+    ----------
+    size : height and width of the result, or one number for both.
+    scale : the least and the most share of the image's area.
+    ratio : the least and the most of width over height.
+    interpolation : ``"bilinear"`` or ``"nearest"``.
+    generator : for calls outside of loaders; see `Transform`.
+
+    A window that does not fit is drawn again, up to ten times; then it is the middle of the image, as wide as `ratio`
+    allows.
+    """
+
+    numbers = 2 * ATTEMPTS + 2
+
+    def __init__(
+        self, size: Any, scale: Any = (0.08, 1.0), ratio: Any = (3 / 4, 4 / 3), interpolation: str = "bilinear",
+        *, generator: Any = None,
+    ) -> None:  # fmt: skip
+        self.size = _size("RandomResizedCrop", size)
+        self.scale, self.ratio = _factors(self, "scale", scale), _factors(self, "ratio", ratio)
+        self.interpolation, self.generator = _interpolation(self, interpolation), _generator(generator)
+
+    def apply(self, images: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Crop and resample images."""
+        top, left, high, wide = self.boxes(images.shape[2], images.shape[3], chosen)
+        across, down = wide / self.size[1], high / self.size[0]
+        maps = np.zeros((len(images), 2, 3))
+        maps[:, 0, 0], maps[:, 0, 2] = across, left + across / 2 - 0.5
+        maps[:, 1, 1], maps[:, 1, 2] = down, top + down / 2 - 0.5
+        # a pixel of the edge counts for what lies beyond it
+        padded = ops.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)), "edge")
+        maps[:, :, 2] += 1
+        return _as_floats(padded, lambda x: ops.warp_images(x, maps.astype(x.dtype), self.interpolation, self.size))
+
+    def boxes(self, rows: int, columns: int, chosen: np.ndarray) -> tuple[np.ndarray, ...]:
+        """First rows and columns, rows and columns of the windows (N,) that random numbers stand for."""
+        area = rows * columns * _between(self.scale, chosen[:, :ATTEMPTS])
+        low, high = (math.log(r) for r in self.ratio)
+        ratio = np.exp(_between((low, high), chosen[:, ATTEMPTS : 2 * ATTEMPTS]))
+        tall = np.maximum(np.rint(np.sqrt(area / ratio)), 1)
+        wide = np.maximum(np.rint(np.sqrt(area * ratio)), 1)
+        fits = (tall <= rows) & (wide <= columns)
+        first = fits.argmax(1)[:, None]
+        nearest = min(max(columns / rows, self.ratio[0]), self.ratio[1])
+        middle = max(1, min(rows, round(columns / nearest))), max(1, min(columns, round(rows * nearest)))
+        found = fits.any(1)
+        h = np.where(found, np.take_along_axis(tall, first, 1)[:, 0], middle[0])
+        w = np.where(found, np.take_along_axis(wide, first, 1)[:, 0], middle[1])
+        u, v = chosen[:, -2], chosen[:, -1]
+        top = np.where(found, np.floor(u * (rows - h + 1)), (rows - h) // 2)
+        left = np.where(found, np.floor(v * (columns - w + 1)), (columns - w) // 2)
+        return top, left, h, w
+
+
+class RandomErasing(Transform):
+    """A box in each image filled, with a probability `p`: Zhong et al., "Random Erasing Data Augmentation", 2020.
+
+    Parameters
+    ----------
+    p : probability of a box.
+    scale : the least and the most share of the image's area.
+    ratio : the least and the most of the box's height over its width.
+    value : of its pixels.
+    inplace : taken as torchvision's users give it; the images that come in are never changed.
+    generator : for calls outside of loaders; see `Transform`.
+
+    A box that does not fit is drawn again, up to ten times; then there is none.
+    """
+
+    numbers = 2 * ATTEMPTS + 3
+
+    def __init__(
+        self, p: float = 0.5, scale: Any = (0.02, 0.33), ratio: Any = (0.3, 3.3), value: Any = 0,
+        inplace: bool = False, *, generator: Any = None,
+    ) -> None:  # fmt: skip
+        self.p = _probability(self, p)
+        self.scale, self.ratio = _factors(self, "scale", scale), _factors(self, "ratio", ratio)
+        if not isinstance(value, numbers.Real):
+            raise TypeError(f"RandomErasing: value must be a number, got {value!r}")
+        self.value, self.generator = value, _generator(generator)
+
+    def apply(self, images: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Fill boxes."""
+        rows, columns = images.shape[2:]
+        area = rows * columns * _between(self.scale, chosen[:, :ATTEMPTS])
+        low, high = (math.log(r) for r in self.ratio)
+        ratio = np.exp(_between((low, high), chosen[:, ATTEMPTS : 2 * ATTEMPTS]))
+        tall, wide = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
+        fits = (tall < rows) & (wide < columns)
+        first = fits.argmax(1)[:, None]
+        kept = fits.any(1) & (chosen[:, -1] < self.p)
+        h, w = (np.where(kept, np.take_along_axis(n, first, 1)[:, 0], 0) for n in (tall, wide))
+        top, left = np.floor(chosen[:, -3] * (rows - h + 1)), np.floor(chosen[:, -2] * (columns - w + 1))
+        boxes = np.stack([top, left, h, w], 1).astype(np.int64)
+        erased: np.ndarray = ops.erase_images(images, boxes, self.value)
+        return erased
 
 
 def inverse_maps(
@@ -433,6 +547,13 @@ def _size(name: str, given: Any, what: str = "size", least: int = 1) -> tuple[in
     return high, wide
 
 
+def _padding_mode(owner: Transform, given: str) -> str:
+    if given not in PADDING_MODES:
+        name = type(owner).__name__
+        raise ValueError(f"{name}: padding_mode must be one of {', '.join(PADDING_MODES)}, got {given!r}")
+    return given
+
+
 def _around(name: str, padding: Any) -> tuple[int, ...]:
     """Pixels at the left, the top, the right and the bottom."""
     values = tuple(padding) if isinstance(padding, (tuple, list)) else (0 if padding is None else padding,)
@@ -466,6 +587,29 @@ def _range(name: str, what: str, given: Any) -> tuple[float, float]:
     return low, high
 
 
+def _factors(owner: Transform, what: str, given: Any) -> tuple[float, float]:
+    """The least and the most of positive factors."""
+    name = type(owner).__name__
+    low, high = _pair(name, what, given)
+    if not 0 < low <= high:
+        raise ValueError(f"{name}: {what} must hold the least and the most of positive factors, got {given}")
+    return low, high
+
+
+def _probability(owner: Transform, p: Any) -> float:
+    if not 0 <= p <= 1:
+        raise ValueError(f"{type(owner).__name__}: p must lie from 0 to 1, got {p}")
+    return float(p)
+
+
+def _interpolation(owner: Transform, given: str) -> str:
+    if given not in INTERPOLATIONS:
+        raise ValueError(
+            f"{type(owner).__name__}: interpolation must be one of {', '.join(INTERPOLATIONS)}, got {given!r}"
+        )
+    return given
+
+
 def _shears(name: str, given: Any) -> tuple[tuple[float, float], tuple[float, float]]:
     if isinstance(given, (tuple, list)) and len(given) == 4:
         return _range(name, "shear", given[:2]), _range(name, "shear", given[2:])
@@ -491,9 +635,12 @@ __all__ = [
     "Compose",
     "ConvertImageDtype",
     "Normalize",
+    "Pad",
     "RandomAffine",
     "RandomCrop",
+    "RandomErasing",
     "RandomHorizontalFlip",
+    "RandomResizedCrop",
     "RandomRotation",
     "RandomShift",
     "RandomVerticalFlip",

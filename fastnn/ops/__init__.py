@@ -45,7 +45,7 @@ if TYPE_CHECKING:  # of those below, what modules use that are imported together
 
 # Ops that are declared when they are first asked for: modules here, and what they declare. A module has no op's name.
 HOMES: dict[str, str] = {
-    "augmentation": "crop_images flip_images uniform_rows warp_images",
+    "augmentation": "crop_images erase_images flip_images uniform_rows warp_images",
     "convolution": "conv conv_transpose",
     "dropouts": "alpha_dropout dropout",
     "ramps": "ramp",

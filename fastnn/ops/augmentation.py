@@ -17,7 +17,7 @@ from fastnn.ops.lowering import Array, Lowering, reads, writes
 from fastnn.ops.op import Op, Shape
 from fastnn.ops.philox import ATTEMPT, CELLS, rounds
 
-__all__ = ["crop_images", "flip_images", "uniform_rows", "warp_images"]
+__all__ = ["crop_images", "erase_images", "flip_images", "uniform_rows", "warp_images"]
 
 MOST_NUMBERS = 1024  # of a sample: four of each of 256 attempts
 UNROLLED = 4  # channels up to which loops over them are
@@ -117,12 +117,17 @@ def _crop(x: np.ndarray, corners: np.ndarray, *, size: Shape, fill: float) -> np
     return np.where(inside[:, None], np.moveaxis(taken, -1, 1), x.dtype.type(fill))
 
 
-def _crop_check(attributes: dict[str, Any]) -> dict[str, Any]:
-    given = attributes["size"] if isinstance(attributes["size"], (tuple, list)) else (attributes["size"],) * 2
-    size = tuple(integer("crop_images: size", n) for n in given)
+def _pair(name: str, given: Any) -> Shape:
+    """Height and width."""
+    values = given if isinstance(given, (tuple, list)) else (given,) * 2
+    size = tuple(integer(f"{name}: size", n) for n in values)
     if len(size) != 2 or min(size) < 1 or max(size) >= 1 << 31:
-        raise ValueError(f"crop_images: size must be one or two numbers from 1 on and below 2**31, got {given}")
-    return {"size": size}
+        raise ValueError(f"{name}: size must be one or two numbers from 1 on and below 2**31, got {given}")
+    return size
+
+
+def _crop_check(attributes: dict[str, Any]) -> dict[str, Any]:
+    return {"size": _pair("crop_images", attributes["size"])}
 
 
 def _crop_shape(name: str, shapes: dict[str, Shape | None], attrs: dict[str, Any]) -> list[Shape]:
@@ -233,14 +238,15 @@ flip_images = Op(
 # -- affine maps
 
 
-def _warp(x: np.ndarray, maps: np.ndarray, *, interpolation: str, fill: float) -> np.ndarray:
-    """Images (N, C, H, W), each seen through an affine map of its own (N, 2, 3).
+def _warp(x: np.ndarray, maps: np.ndarray, *, interpolation: str, size: Shape | None, fill: float) -> np.ndarray:
+    """Images (N, C, H, W), each seen through an affine map of its own (N, 2, 3), at a ``size`` (default: theirs).
 
     The pixel in row ``i``, column ``j`` comes from column ``maps[n, 0] @ (j, i, 1)`` and row ``maps[n, 1] @ (j, i, 1)``
     of the image: of its four neighbours there (``"bilinear"``) or of the nearest one. Pixels beyond it are ``fill``.
     """
     count, _, rows, columns = x.shape
-    i, j = np.mgrid[:rows, :columns].astype(np.float64)
+    high, broad = (rows, columns) if size is None else size
+    i, j = np.mgrid[:high, :broad].astype(np.float64)
     wide = maps.astype(np.float64)
     across, down = (
         m[:, 0, None, None] * j + m[:, 1, None, None] * i + m[:, 2, None, None] for m in (wide[:, 0], wide[:, 1])
@@ -275,23 +281,26 @@ def _warp_check(attributes: dict[str, Any]) -> dict[str, Any]:
             f"warp_images: interpolation must be one of {', '.join(INTERPOLATIONS)}, got "
             f"{attributes['interpolation']!r}"
         )
-    return attributes
+    if attributes["size"] is None:
+        return attributes
+    return {**attributes, "size": _pair("warp_images", attributes["size"])}
 
 
 def _warp_shape(name: str, shapes: dict[str, Shape | None], attrs: dict[str, Any]) -> list[Shape]:
     x = _image(name, shapes["x"])
     _beside(name, "maps", shapes["maps"], (x[0], 2, 3))
-    return [x]
+    return [(*x[:2], *(attrs["size"] or x[2:]))]
 
 
 def _lower_warp(low: Lowering, x: Array, maps: Array) -> Array:
-    y, own, image = _changed(low, x, x.shape[2:])
+    size = low.attrs["size"] or x.shape[2:]
+    y, own, image = _changed(low, x, size)
     count, rows, columns, channels = image.shape
-    group, chunks, work = groups(count if y.size else 0, rows * columns * (5.0 + 2.0 * channels))
+    group, chunks, work = groups(count if y.size else 0, size[0] * size[1] * (5.0 + 2.0 * channels))
     low.phase(
         "augmentation.warp",
         [
-            writes(own), reads(image), reads(contiguous(low, maps)), count, channels, rows, columns,
+            writes(own), reads(image), reads(contiguous(low, maps)), count, channels, rows, columns, *size,
             low.cell("fill"), group,
         ],
         chunks=chunks, work=work, flops=8 * y.size, dtype=x.dtype, bilinear=low.attrs["interpolation"] == "bilinear",
@@ -307,13 +316,68 @@ warp_images = Op(
     check=_warp_check,
     reference=(_warp, None),
     lower=(_lower_warp, None),
-    attributes={"interpolation": "bilinear"},
+    attributes={"interpolation": "bilinear", "size": None},
     cells={"fill": 0.0},
     cases=[
         {"x": (5, 3, 7, 6), "maps": (5, 2, 3), "fill": 0.5},
         {"x": (5, 1, 6, 9), "maps": (5, 2, 3), "interpolation": "nearest"},
+        {"x": (4, 2, 5, 6), "maps": (4, 2, 3), "size": (9, 3)},
         {"x": (0, 1, 6, 9), "maps": (0, 2, 3)},
     ],
     domain={"maps": (-1.0, 1.0)},
     bench=[{"x": (128, 1, 28, 28), "maps": (128, 2, 3)}],
+)
+
+
+# -- boxes
+
+
+def _erase(x: np.ndarray, boxes: np.ndarray, *, value: float) -> np.ndarray:
+    """Images (N, C, H, W), each with a box of its own filled with ``value``.
+
+    ``boxes`` (N, 4) are first row and column, rows and columns; what of a box lies beyond the image is left out.
+    """
+    top, left, high, wide = (boxes[:, i, None] for i in range(4))
+    row, column = np.arange(x.shape[2]), np.arange(x.shape[3])
+    within = ((row >= top) & (row < top + high))[:, :, None] & ((column >= left) & (column < left + wide))[:, None, :]
+    return np.where(within[:, None], x.dtype.type(value), x)
+
+
+def _erase_shape(name: str, shapes: dict[str, Shape | None], attrs: dict[str, Any]) -> list[Shape]:
+    x = _image(name, shapes["x"])
+    _beside(name, "boxes", shapes["boxes"], (x[0], 4))
+    return [x]
+
+
+def _lower_erase(low: Lowering, x: Array, boxes: Array) -> Array:
+    y, own, image = _changed(low, x, x.shape[2:])
+    count, rows, columns, channels = image.shape
+    size = rows * columns * channels
+    group, chunks, work = groups(count if size else 0, size * 0.1 * x.itemsize)
+    low.phase(
+        "augmentation.erase",
+        [
+            writes(own), reads(image), reads(boxes), *boxes.strides, count, channels, rows, columns,
+            low.cell("value"), group,
+        ],
+        chunks=chunks, work=work, flops=0, dtype=x.dtype, index=boxes.dtype,
+    )  # fmt: skip
+    return y
+
+
+erase_images = Op(
+    name="erase_images",
+    shapes="x:(...) boxes:(...) -> y:(...)",
+    rule=_erase_shape,
+    reference=(_erase, None),
+    lower=(_lower_erase, None),
+    cells={"value": 0.0},
+    integer=("boxes",),
+    bounds={"boxes": "below"},
+    cases=[
+        {"x": (6, 3, 7, 5), "boxes": (6, 4), "below": 6, "value": 0.5},
+        {"x": (4, 1, 3, 4), "boxes": (4, 4), "below": 3},
+        {"x": (0, 2, 4, 4), "boxes": (0, 4), "below": 2},
+    ],
+    bench=[{"x": (128, 1, 28, 28), "boxes": (128, 4), "below": 14}],
 )

@@ -156,6 +156,58 @@ def test_preparations():
     np.testing.assert_array_equal(T.Resize((4, 3))(floats), resized)
 
 
+@pytest.mark.parametrize("mode", ["constant", "edge", "reflect"])
+def test_padding(mode):
+    x = images()
+    filled = {"constant_values": 0.5} if mode == "constant" else {}
+    padded = T.Pad((1, 2), 0.5, mode)(x)
+    np.testing.assert_array_equal(padded, np.pad(x, ((0, 0), (0, 0), (2, 2), (1, 1)), mode, **filled))
+
+
+def test_windows_of_any_size_at_one_size():
+    """On images whose pixels are their own places, a window's pixels lie evenly between its edges."""
+    rows, columns = np.mgrid[:20, :16].astype("f8")
+    x = np.broadcast_to(np.stack([rows, columns]), (300, 2, 20, 16)).copy()
+    crop = T.RandomResizedCrop((5, 4), scale=(0.2, 0.6), ratio=(0.5, 2.0))
+    chosen = rng.random((300, crop.numbers))
+    got = crop.apply(x, chosen)
+    assert got.shape == (300, 2, 5, 4)
+    top, left, high, wide = crop.boxes(20, 16, chosen)
+    assert ((top >= 0) & (top + high <= 20) & (left >= 0) & (left + wide <= 16)).all()
+    share = high * wide / 320
+    assert 0.15 < share.min() < 0.3 < 0.5 < share.max() < 0.65
+    assert (wide / high).min() < 0.7 < 1.4 < (wide / high).max()
+    down = top[:, None] + (np.arange(5) + 0.5) * high[:, None] / 5 - 0.5
+    across = left[:, None] + (np.arange(4) + 0.5) * wide[:, None] / 4 - 0.5
+    np.testing.assert_allclose(got[:, 0], np.broadcast_to(np.clip(down, 0, 19)[:, :, None], (300, 5, 4)), atol=1e-9)
+    np.testing.assert_allclose(got[:, 1], np.broadcast_to(np.clip(across, 0, 15)[:, None], (300, 5, 4)), atol=1e-9)
+
+
+def test_a_window_that_never_fits_is_the_middle():
+    crop = T.RandomResizedCrop(4, scale=(0.9, 1.0), ratio=(3.0, 4.0))
+    box = [int(n[0]) for n in crop.boxes(12, 6, rng.random((1, crop.numbers)))]
+    assert box == [5, 0, 2, 6]
+
+
+def test_boxes_are_erased():
+    x = images(300, 2, 12, 10) + 1
+    erased = T.RandomErasing(0.5, (0.1, 0.3), (0.5, 2.0), value=-1.0)(x)
+    shapes = []
+    for before, after in zip(x, erased, strict=True):
+        gone = after[0] == -1
+        np.testing.assert_array_equal(after, np.where(gone, -1, before))
+        if gone.any():
+            rows, columns = np.flatnonzero(gone.any(1)), np.flatnonzero(gone.any(0))
+            assert gone[np.ix_(rows, columns)].all()
+            assert (np.diff(rows) == 1).all()
+            assert (np.diff(columns) == 1).all()
+            shapes.append((len(rows), len(columns)))
+    assert 110 < len(shapes) < 190
+    assert all(0.05 < high * wide / 120 < 0.38 for high, wide in shapes)
+    assert len(set(shapes)) > 10
+    np.testing.assert_array_equal(T.RandomErasing(0)(x), x)
+
+
 def test_one_image_tensors_and_layouts():
     x = images()
     same = T.RandomHorizontalFlip(1)
@@ -330,6 +382,19 @@ def test_fit_trains_on_changed_batches_and_resumes_in_the_same_bits(tmp_path):
         (lambda: T.RandomAffine(0, (2, 0)), ValueError, "translate must hold shares from 0 to 1"),
         (lambda: T.RandomAffine(0, scale=(0, 1)), ValueError, "scale must hold the least and the most of positive"),
         (lambda: T.RandomAffine(0, shear="much"), ValueError, "shear must be two numbers"),
+        (
+            lambda: T.RandomResizedCrop(4, scale=(0, 1)),
+            ValueError,
+            "scale must hold the least and the most of positive",
+        ),
+        (
+            lambda: T.RandomResizedCrop(4, ratio=(2, 1)),
+            ValueError,
+            "ratio must hold the least and the most of positive",
+        ),
+        (lambda: T.RandomErasing(value="random"), TypeError, "value must be a number, got 'random'"),
+        (lambda: T.RandomErasing(2), ValueError, "RandomErasing: p must lie from 0 to 1, got 2"),
+        (lambda: T.Pad(1, padding_mode="wrap"), ValueError, "Pad: padding_mode must be one of constant, edge, reflect"),
         (lambda: T.Normalize(0, 0), ValueError, "std not 0"),
         (lambda: T.Resize(4, "lanczos"), ValueError, "interpolation must be one of bilinear, nearest, bicubic"),
         (lambda: T.ConvertImageDtype("i4"), DTypeError, "dtype must be a floating one, got int32"),
@@ -376,6 +441,8 @@ def test_transforms_show_themselves_and_pickle():
         (lambda x: ops.flip_images(x, np.zeros(5, bool)), ShapeError, r"chosen must have shape \(6,\)"),
         (lambda x: ops.flip_images(x, np.zeros(6, bool), 0), ValueError, "axis must be -2 or -1"),
         (lambda x: ops.warp_images(x, np.zeros((6, 3, 2), "f4")), ShapeError, r"maps must have shape \(6, 2, 3\)"),
+        (lambda x: ops.warp_images(x, np.zeros((6, 2, 3), "f4"), size=(0, 1)), ValueError, "size must be one or two"),
+        (lambda x: ops.erase_images(x, np.zeros((6, 2), int)), ShapeError, r"boxes must have shape \(6, 4\)"),
         (lambda x: ops.uniform_rows(np.zeros((2, 2000)), np.arange(2)), ShapeError, "at most 1024 columns"),
     ],
 )
