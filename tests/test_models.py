@@ -68,6 +68,37 @@ def mobilenet_state(classes=1000):
     return {**state, "classifier.1.weight": (classes, 1280), "classifier.1.bias": (classes,)}
 
 
+def vgg_state(stages, normed):
+    """The keys and shapes of a plain network, in order."""
+    state, before, place = {}, 3, 0
+    for stage, count in enumerate(stages):
+        for _ in range(count):
+            outputs = [64, 128, 256, 512, 512][stage]
+            state |= {f"features.{place}.weight": (outputs, before, 3, 3), f"features.{place}.bias": (outputs,)}
+            if normed:
+                state |= norm(f"features.{place + 1}", outputs)
+            before, place = outputs, place + 2 + normed
+        place += 1
+    return state | linear_state([(0, 512 * 49), (3, 4096), (6, 4096)])
+
+
+def linear_state(rows, classes=1000):
+    """The keys and shapes of three linear layers."""
+    state = {}
+    for (place, inputs), outputs in zip(rows, (4096, 4096, classes), strict=True):
+        state |= {f"classifier.{place}.weight": (outputs, inputs), f"classifier.{place}.bias": (outputs,)}
+    return state
+
+
+def alexnet_state():
+    """The keys and shapes of AlexNet, in order."""
+    convs = [(0, 64, 3, 11), (3, 192, 64, 5), (6, 384, 192, 3), (8, 256, 384, 3), (10, 256, 256, 3)]
+    state = {}
+    for place, outputs, inputs, taps in convs:
+        state |= {f"features.{place}.weight": (outputs, inputs, taps, taps), f"features.{place}.bias": (outputs,)}
+    return state | linear_state([(1, 256 * 36), (4, 4096), (6, 4096)])
+
+
 # A network, what it is made with, its state, and the parameters that torchvision states.
 NETWORKS = [
     ("resnet18", {}, resnet_state("basic", [2, 2, 2, 2]), 11_689_512),
@@ -76,6 +107,8 @@ NETWORKS = [
     ("resnext50_32x4d", {}, resnet_state("bottleneck", [3, 4, 6, 3], groups=32, per_group=4), 25_028_904),
     ("wide_resnet50_2", {}, resnet_state("bottleneck", [3, 4, 6, 3], per_group=128), 68_883_240),
     ("mobilenet_v2", {}, mobilenet_state(), 3_504_872),
+    ("vgg11", {}, vgg_state((1, 1, 2, 2, 2), False), 132_863_336),
+    ("alexnet", {}, alexnet_state(), 61_100_840),
     ("resnet18", {"stem": "cifar", "num_classes": 10}, resnet_state("basic", [2, 2, 2, 2], stem=3, classes=10), None),
     ("resnet10_small", {}, resnet_state("basic", [1] * 4, 16, 3, 1, 10), None),
 ]
@@ -89,7 +122,15 @@ def test_keys_and_shapes(name, options, expected, count):
     assert {key: value.shape for key, value in state.items()} == expected
     if count is not None:
         assert sum(p.array.size for p in model.parameters()) == count
-    model.load_state_dict({key: np.zeros(shape, state[key].dtype) for key, shape in expected.items()})
+    model.load_state_dict({key: np.broadcast_to(np.zeros((), state[key].dtype), s) for key, s in expected.items()})
+    assert not any(value.array.any() for value in model.state_dict().values())
+
+
+def test_the_convolutions_of_plain_networks():
+    state = models.vgg_features("D", batch_norm=True).state_dict()
+    expected = {key: s for key, s in vgg_state((2, 2, 3, 3, 3), True).items() if key.startswith("features.")}
+    assert {f"features.{key}": value.shape for key, value in state.items()} == expected
+    assert list(state) == [key.removeprefix("features.") for key in expected]
 
 
 SMALL = [
@@ -112,6 +153,15 @@ def test_a_step_of_each(name, options, shape):
     assert np.isfinite([epoch.values["loss"] for epoch in history.epochs]).all()
     assert all(p.grad is not None and np.isfinite(p.grad.array).all() for p in model.parameters())
     assert fastnn.predict(model, x).shape == (2, classes)
+
+
+def test_networks_have_names():
+    names = models.list_models()
+    assert {"lenet", "resnet10_small", "resnet50", "mobilenet_v2", "vgg16_bn", "alexnet"} <= set(names)
+    assert not {"ResNet", "get_model", "vgg_features"} & set(names)
+    assert isinstance(models.get_model("lenet", num_classes=3), models.LeNet)
+    with pytest.raises(ValueError, match=r"name must be one of alexnet, .*, got 'LeNet'"):
+        models.get_model("LeNet")
 
 
 def test_lenet_is_what_it_says():
@@ -173,6 +223,7 @@ def test_batch_normalisation_folds_into_a_whole_network():
         (lambda: models.resnet50(replace_stride_with_dilation=[True]), "must be None or hold 3 bools"),
         (lambda: models.MobileNetV2(inverted_residual_setting=[[1, 2]]), "must hold four numbers for each stage"),
         (lambda: models.InvertedResidual(8, 8, 3, 1), "stride must be 1 or 2, got 3"),
+        (lambda: models.vgg_features("C"), "letter must be one of A, B, D, E, got 'C'"),
         (lambda: models.LeNet(image_size=3), "image_size must be at least 4, got 3"),
     ],
 )
