@@ -165,15 +165,15 @@ class _Winograd:
         self.code.builder.call(function, [self.table(number).value, *(self.code.number(g).value for g in given)])
 
     def transform(
-        self, name: str, left: Matrix, right: Matrix, source: End, target: End, count: Value | int, *,
+        self, name: str, left: Matrix, right: Matrix, source: End, target: End, count: Value | int, *, seen: int = 0,
         row: Value | None = None, adds: bool = False,
     ) -> None:  # fmt: skip
         """Call a transform."""
         ends = {"source": source, "target": target}
         fetches = tuple(key for key, end in ends.items() if end.ahead is not None)
         function = define_transform(
-            self.module, name, self.size, self.width, left, right, self.points, fetches=fetches, row=row is not None,
-            adds=adds,
+            self.module, name, self.size, self.width, left, right, self.points, fetches=fetches, seen=seen,
+            row=row is not None, adds=adds,
         )  # fmt: skip
         given = [*source, *target, count, row]
         self.code.builder.call(function, [self.code.number(0 if g is None else g).value for g in given])
@@ -273,13 +273,13 @@ class _Winograd:
                     count, rest = some // self.lanes, some % self.lanes
                     to_row = End(target.now, self.table(TILES), self.width, far)
                     own = End(source.now, table, self.width, ahead)
-                    self.transform(f"{name}{number}", left, right, own, to_row, count)
+                    self.transform(f"{name}{number}", left, right, own, to_row, count, seen=TAPS - 1)
                     with code.when(rest.compare("!=", 0)):
                         stage = End(self.scratch + STAGE_IN_AT, self.table(IN), 0, 0)
                         behind = End(target.now + count * self.width, to_row.table, 0, None if far is None else 0)
                         source_end = source.now + count * self.width
                         self.copy_tile(stage.at, stage.table, source_end, table, rows, columns, rest)
-                        self.transform(f"{name}{number}", left, right, stage, behind, 1)
+                        self.transform(f"{name}{number}", left, right, stage, behind, 1, seen=TAPS - 1)
                     source.now, target.now = source.now + some * self.size, target.now + args[Word.RUN_STEP]
                     c.now = c.now + some
 
@@ -346,7 +346,7 @@ class _Winograd:
                 lie = (args[Word.KERNEL_OUTPUT], args[Word.KERNEL_CHANNEL], lines, some)
                 packer.packed(args[Word.KERNEL_PACK], target, code.number(self.width), source, *lie)
             taps.now, table.now, step.now = stage, self.table(TAPS_HERE), code.number(self.width)
-        own = End(taps.now, table.now, step.now)
+        own = End(taps.now, table.now, step.now, args[Word.KERNEL_CHANNEL] * TOGETHER)
         to_row = End(to, self.table(KERNEL), self.row, self.row * TOGETHER)
         self.transform("kernel", matrix, matrix, own, to_row, some)
 
@@ -489,15 +489,22 @@ class _Winograd:
         outputs = smaller(args[Word.OUTPUTS] - o0, args[Word.CHUNK_OUTPUTS])
         apart = args[Word.PANELS_POINT] * self.squared
         columns = args[Word.PANELS] + o0 // self.panel * apart
+        panels = (outputs + (self.panel - 1)) // self.panel
+        rows = args[Word.TILES] + down * args[Word.RUN_STEP]
         with code.range(0, self.squared) as point:
             row0, row1 = self.span(block, point)
-            a = args[Word.TILES] + point * args[Word.TILES_POINT] + row0 * args[Word.TILES_ROW] + c0 * size
-            self.product(
-                channels, row1 - row0, a, code.number(size), args[Word.TILES_ROW],
-                columns + point * args[Word.PANELS_POINT] + row0 * self.row, self.row, apart,
-                (outputs + (self.panel - 1)) // self.panel,
-                self.scratch + args[Word.SUMS_AT] + point * args[Word.SUMS_POINT], code.number(0),
-            )  # fmt: skip
+            sums = self.scratch + args[Word.SUMS_AT] + point * args[Word.SUMS_POINT]
+            a, b = rows + point * args[Word.TILES_POINT], columns + point * args[Word.PANELS_POINT]
+            row, more = code.local(row0), code.local(1)
+            with code.while_(lambda row=row, more=more: more.now.compare("!=", 0)):  # type: ignore[misc]
+                k = smaller(row1 - row.now, args[Word.DEPTH])
+                old = select(row.now.compare(">", row0), code.number(1), code.number(0))
+                self.product(
+                    channels, k, a + row.now * args[Word.TILES_ROW], code.number(size), args[Word.TILES_ROW],
+                    b + row.now * self.row, self.row, apart, panels, sums, old,
+                )  # fmt: skip
+                row.now = row.now + k
+                more.now = select(row.now.compare("<", row1), code.number(1), code.number(0))
         added = args[Word.ACCUMULATE].compare("!=", 0)
         for adds in (False, True):
             with code.when(added if adds else ~added):

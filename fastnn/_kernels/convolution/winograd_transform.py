@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from llvmlite import ir
 
-from fastnn._kernels.convolution.winograd_matrices import TAPS, Matrix, transposed
+from fastnn._kernels.convolution.winograd_matrices import Matrix, transposed
 from fastnn._kernels.emit import I64, POINTER, Value, Vectors
 from fastnn._kernels.vector import loop
 
@@ -29,15 +29,15 @@ ZERO = Fraction(0)
 
 def define_transform(
     module: ir.Module, name: str, size: int, width: int, left: Matrix, right: Matrix, pitch: int, *,
-    fetches: tuple[str, ...] = (), row: bool = False, adds: bool = False,
+    fetches: tuple[str, ...] = (), seen: int = 0, row: bool = False, adds: bool = False,
 ) -> ir.Function:  # fmt: skip
     """Define (once) ``target = left @ source @ right^T`` as an internal function of the module.
 
     Parameters
     ----------
     size, width : bytes of an element and of a vector.
-    fetches : ``"source"``, to ask for what the next tile reads and this one does not; ``"target"``, for what is
-        written.
+    fetches : ``"source"``, to ask for what is read next; ``"target"``, for what is written next.
+    seen : rows and columns of the source, the first ones, that need not be asked for.
     row : add the vectors at ``row``, one after the other, to all elements of the target.
     adds : add to what the target holds.
     """
@@ -64,7 +64,7 @@ def define_transform(
         )
         if "source" in fetches:
             next_source = v.at(source, args["source_ahead"])
-            for r, c in itertools.product(range(TAPS - 1, len(left[0])), range(TAPS - 1, len(right[0]))):
+            for r, c in itertools.product(range(seen, len(left[0])), range(seen, len(right[0]))):
                 v.prefetch(place("source", next_source, r, c))
         if "target" in fetches:
             next_target = v.at(target, args["target_ahead"])

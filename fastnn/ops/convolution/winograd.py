@@ -40,10 +40,15 @@ LINE = 64  # bytes of a line of the cache
 SHARE = 1.1
 FEWEST_TILES, MOST_TILES, FEW_TILES = 16, 30, 128
 # Tiles whose products are one chain in a weight's gradient: more would lose digits, fewer would pay more for its ends.
-CHAIN = 224
+CHAIN = 112
 MOST_BLOCKS = 1024
-# Of the FMA peak, what the products of a tile reach; nanoseconds of the transforms of a vector of channels.
-BUSY, TRANSFORM_NS, KERNEL_NS = 0.75, 90.0, 60.0
+# Input channels and panels of output channels of its chunks; tiles that are multiplied at a time, to stay in L1.
+CHUNK_CHANNELS, CHUNK_PANELS, DEPTH = 32, 2, 112
+# Of the FMA peak, what the register tile reaches; the steps of k that its beginning and end are worth.
+BUSY, TILE_K = 0.8, 12
+# Nanoseconds of the transforms of a vector of channels of a tile of 4x4 outputs, within the second cache and beyond it,
+# and of a vector of kernels; of the start of all phases.
+NEAR_NS, FAR_NS, KERNEL_NS, PHASES_NS = 80.0, 170.0, 120.0, 8000.0
 
 
 class Cut(NamedTuple):
@@ -159,8 +164,8 @@ def _convolved(
     y = low.output((x.shape[0], w.shape[0], *places), x.dtype, [0, 2, 3, 1])
     words: dict[Word, Operand | int] = {Word.RESULT: writes(y), Word.BIAS: 0 if b is None else reads(b)}
     words.update(plan.image(Word.RESULT_HEIGHT, Word.RESULT_IMAGE, channels_last(y)))
-    tiles = _block_tiles(plan)
-    if plan.cut.tiles <= FEW_TILES or tiles < FEWEST_TILES:
+    tiles = _block_tiles(plan.channels, x.dtype, large)
+    if _in_slices(plan.cut.tiles, tiles, large):
         _by_slices(plan, w, words)
     else:
         _by_blocks(plan, w, words, tiles)
@@ -172,10 +177,24 @@ def _sums(plan: _Plan, rows: int, columns: int) -> dict[Word, int]:
     return {Word.SUMS_ROW: row, Word.SUMS_POINT: _apart(rows * row)}
 
 
-def _block_tiles(plan: _Plan) -> int:
-    each = plan.points * (plan.tiles_row + 2 * plan.row + LINE)
-    room = min(WORK_ROOM - plan.points * LINE * 2, int(SHARE * cpu.caches().l2))
-    return min(MOST_TILES, room // each)
+def _scaled(tiles: int, large: int) -> int:
+    """A number of tiles of 4x4 outputs as one of as many products."""
+    return tiles * algorithm(4).points ** 2 // algorithm(large).points ** 2
+
+
+def _block_tiles(channels: int, dtype: str, large: int) -> int:
+    """How many tiles a block has at most, so that what its chunk works on stays in the second cache."""
+    target = cpu.target()
+    lanes, points = target.lanes(dtype), algorithm(large).points ** 2
+    row = 2 * PANEL_VECTORS * target.vector_bytes
+    each = points * (_up(channels * target.vector_bytes // lanes, LINE) + row + 2 * LINE)
+    room = min(WORK_ROOM - points * LINE * 2, int(SHARE * cpu.caches().l2))
+    return min(_scaled(MOST_TILES, large), room // each)
+
+
+def _in_slices(tiles: int, most: int, large: int) -> bool:
+    """Whether all tiles go past slices of the output channels, instead of a block at a time past all of them."""
+    return tiles <= _scaled(FEW_TILES, large) or most < _scaled(FEWEST_TILES, large)
 
 
 def _by_blocks(plan: _Plan, w: Array, words: Words, tiles: int) -> None:
@@ -216,11 +235,12 @@ def _by_blocks(plan: _Plan, w: Array, words: Words, tiles: int) -> None:
 def _by_slices(plan: _Plan, w: Array, words: Words) -> None:
     """Transform all tiles, or so many at a time that they stay in the cache; then multiply slice by slice."""
     low, channels, outputs, size = plan.low, plan.channels, plan.outputs, plan.size
-    blocks = -(-plan.cut.tiles // FEW_TILES)
+    few = _scaled(FEW_TILES, plan.large)
+    blocks = -(-plan.cut.tiles // few)
     rows = plan.cut.rows(blocks)
     point = _apart(rows * plan.tiles_row)
     made = low.temporary((plan.points * point // size,), w.dtype)
-    slice_ = plan.panel * (2 if rows <= FEW_TILES // 2 and outputs > plan.panel * 16 else 1)
+    slice_ = plan.panel * (2 if rows <= few // 2 and outputs > plan.panel * 16 else 1)
     sums = _sums(plan, rows, slice_)
     room = WORK_ROOM - plan.points * sums[Word.SUMS_POINT]
     most = room // (plan.points * slice_ * size) - 2
@@ -266,21 +286,22 @@ def weight_gradient(low: Lowering, x: Array, dy: Array, w: Array, geometry: Geom
     dw = low.output(w.shape, w.dtype, [2, 3, 1, 0])
     blocks = min(-(-plan.cut.tiles // CHAIN), MOST_BLOCKS)
     rows = plan.cut.rows(blocks)
-    point, panel_point = _apart(rows * plan.tiles_row), _apart(rows * plan.row)
-    panels = -(-outputs // plan.panel)
-    tiles = low.temporary((plan.points * point // size,), w.dtype)
+    some, slice_ = min(_up(channels, LINE // size), CHUNK_CHANNELS), CHUNK_PANELS * plan.panel
+    row, panels = some * size, -(-outputs // plan.panel)
+    point, panel_point = _apart(rows * row), _apart(rows * plan.row)
+    tiles = low.temporary((-(-channels // some) * plan.points * point // size,), w.dtype)
     columns = low.temporary((panels * plan.points * panel_point // size,), w.dtype)
     each = max(1, rows // 16)
-    some = min(channels, 32)
-    slice_ = plan.panel
-    parts = {Word.BLOCKS: blocks, Word.CHUNK_ROWS: each}
     for block in range(blocks):
+        common = {Word.BLOCKS: blocks, Word.BLOCK: block, Word.TILES_POINT: point, Word.TILES_ROW: row}
+        run = {Word.RUN: some, Word.RUN_STEP: plan.points * point}
         plan.phase(
             "tiles",
             -(-rows // each),
             rows * channels * 15.0,
-            parts,
-            {Word.SOURCE: reads(source), Word.RESULT: writes(tiles), Word.TILES_POINT: point, Word.BLOCK: block},
+            common,
+            run,
+            {Word.SOURCE: reads(source), Word.RESULT: writes(tiles), Word.CHUNK_ROWS: each},
             flops=0,
             gradient=False,
         )
@@ -288,11 +309,12 @@ def weight_gradient(low: Lowering, x: Array, dy: Array, w: Array, geometry: Geom
             "tiles",
             -(-rows // each),
             rows * outputs * 15.0,
-            parts,
             {
-                Word.SOURCE: reads(own), Word.RESULT: writes(columns), Word.TILES_ROW: plan.row, Word.BLOCK: block,
-                Word.TILES_POINT: panel_point, Word.RUN: plan.panel, Word.RUN_STEP: plan.points * panel_point,
+                Word.SOURCE: reads(own), Word.RESULT: writes(columns), Word.CHUNK_ROWS: each,
+                Word.TILES_ROW: plan.row, Word.TILES_POINT: panel_point, Word.RUN: plan.panel,
+                Word.RUN_STEP: plan.points * panel_point,
             },
+            common,
             flops=0,
             gradient=True,
         )  # fmt: skip
@@ -300,13 +322,15 @@ def weight_gradient(low: Lowering, x: Array, dy: Array, w: Array, geometry: Geom
             "weight_gradient",
             -(-channels // some) * -(-outputs // slice_),
             rows * plan.points * channels * outputs * 0.02,
+            common,
+            run,
             plan.kernel(dw),
             _sums(plan, some, slice_),
             {
-                Word.TILES: reads(tiles), Word.PANELS: reads(columns), Word.TILES_POINT: point,
+                Word.TILES: reads(tiles), Word.PANELS: reads(columns), Word.DEPTH: -(-rows // -(-rows // DEPTH)),
                 Word.RESULT: updates(dw) if block else writes(dw), Word.PANELS_POINT: panel_point,
-                Word.SUMS_AT: WORK_AT, Word.CHUNK_ROWS: some, Word.CHUNK_OUTPUTS: slice_, Word.BLOCKS: blocks,
-                Word.BLOCK: block, Word.SLICES: -(-outputs // slice_), Word.ACCUMULATE: int(block > 0),
+                Word.SUMS_AT: WORK_AT, Word.CHUNK_ROWS: some, Word.CHUNK_OUTPUTS: slice_,
+                Word.SLICES: -(-outputs // slice_), Word.ACCUMULATE: int(block > 0),
             },
             flops=0,
         )  # fmt: skip
@@ -334,10 +358,25 @@ def refuses(problem: Problem, *, large: int) -> str:
 
 def nanoseconds(problem: Problem, *, large: int) -> float:
     """Estimated time on one core."""
-    geometry, lanes = problem.geometry, cpu.target().lanes(problem.dtype)
-    places = geometry.input if problem.which == "input gradient" else geometry.output
-    tiles = cut(problem.batch, places, large).tiles
-    points = algorithm(large).points ** 2
-    channels, outputs = (-(-c // lanes) for c in (problem.channels, problem.outputs))
-    products = tiles * points * problem.channels * outputs / 2 * CYCLE_NS / BUSY
-    return products + tiles * (channels + outputs) * TRANSFORM_NS + problem.channels * outputs * KERNEL_NS
+    geometry, target = problem.geometry, cpu.target()
+    lanes = target.lanes(problem.dtype)
+    backward = problem.which == "input gradient"
+    channels, outputs = (problem.outputs, problem.channels) if backward else (problem.channels, problem.outputs)
+    own, images = algorithm(large), cut(problem.batch, geometry.input if backward else geometry.output, large)
+    wide = [-(-n // lanes) for n in (channels, outputs)]
+    products = 1.0  # of a pair of channels
+    for tiles in (images.down, images.across):
+        products *= sum(n * tile.points for n, tile in zip(tiles, own.tiles, strict=True))
+    products *= problem.batch * _up(wide[1], PANEL_VECTORS)
+    share = own.points**2 / 36  # a transform's work grows with the points
+    kernels = channels * wide[1] * KERNEL_NS * share
+    if problem.which == "weight gradient":
+        blocks = min(-(-images.tiles // CHAIN), MOST_BLOCKS)
+        products *= channels * (1 + TILE_K * blocks / images.tiles)
+        transforms = images.tiles * sum(wide) * FAR_NS * share + blocks * kernels
+    else:
+        products *= channels + TILE_K
+        few, most = _scaled(FEW_TILES, large), _block_tiles(channels, problem.dtype, large)
+        again = -(-images.tiles // few) if _in_slices(images.tiles, most, large) else 1
+        transforms = images.tiles * sum(wide) * NEAR_NS * share + again * kernels
+    return PHASES_NS + products / 2 * CYCLE_NS / BUSY + transforms
