@@ -621,6 +621,168 @@ def replay_together(list plans, list arguments):
             plan.lock.release()
 
 
+cdef struct Series:
+    # a plan that is repeated row by row: where the address of a row goes, what cells each row has, how far it has come
+    const Phase* phases
+    const Stretch* stretches
+    int64_t count
+    vector[Patch]* patches
+    char* base
+    int64_t stride
+    int64_t row
+    int64_t rows
+    double* cells
+    const double* values
+    const int64_t* places
+    int64_t width
+    int64_t failed
+
+
+cdef void settle_row(Series* job) noexcept nogil:
+    """Let a plan refer to the row that comes next."""
+    cdef int64_t i
+    cdef Patch* patch
+    cdef char* base = job.base + job.row * job.stride
+    for i in range(<int64_t>job.patches.size()):
+        patch = &job.patches.at(i)
+        patch.where[0] = <int64_t>base + patch.offset
+    for i in range(job.width):
+        job.cells[job.places[i]] = job.values[job.row * job.width + i]
+
+
+cdef void run_row(Series* job, bint alone, void* scratch) noexcept nogil:
+    """Repeat a plan for the next row: on all threads, or as a chunk of somebody else's phase."""
+    cdef const Stretch* stretch
+    cdef const Phase* phase
+    cdef int64_t k
+    cdef int p
+    settle_row(job)
+    for k in range(job.count):
+        stretch = job.stretches + k
+        if alone:
+            if stretch.end > stretch.begin:
+                run_phases(job.phases + stretch.begin, stretch.end - stretch.begin)
+        else:
+            for p in range(stretch.begin, stretch.end):
+                phase = job.phases + p
+                if phase.chunks > 0:
+                    phase.kernel(phase.args, 0, phase.chunks, scratch)
+        if stretch.status != NULL and stretch.status[0] != 0:
+            job.failed = k
+            return
+    job.row += 1
+
+
+cdef void run_series(const int64_t* args, int64_t first, int64_t last, void* scratch) noexcept nogil:
+    """A kernel whose chunks are some rows of a series each."""
+    cdef Series* job
+    cdef int64_t i, end
+    for i in range(first, last):
+        job = <Series*>args[0] + i
+        end = min(job.rows, job.row + args[1])
+        while job.row < end and job.failed < 0:
+            run_row(job, False, scratch)
+
+
+def replay_series(list jobs):
+    """Repeat plans many times without Python: a single one on all threads, several side by side on a thread each.
+
+    A job is a tuple of a plan; the list of its call's arrays; the place of the array that each repetition has anew, of
+    shape (n,); its values (rows, n), C-contiguous; and the cells of all the plan's updates, float64 (rows, cells).
+    What the updates count is left as it is.
+
+    Returns STALE or BUSY, and nothing is done, where one of the plans does not hold or is in use, or needs Python
+    between its phases, draws random numbers, or has results; None otherwise. Interrupts are heard between repetitions.
+    """
+    cdef vector[Series] series
+    cdef vector[vector[int64_t]] places
+    cdef Series job
+    cdef Phase phase
+    cdef int64_t[2] args
+    cdef int64_t block = 1
+    cdef Plan plan
+    cdef cnp.ndarray rows, values
+    cdef list locked = [], blocks = []
+    cdef size_t k
+    cdef bint going = True
+    phase.work = 0
+    places.resize(len(jobs))
+    try:
+        for item in jobs:
+            plan = <Plan?>item[0]
+            if not plan.lock.acquire(False):
+                return BUSY
+            locked.append(plan)
+        for k in range(<size_t>len(jobs)):
+            plan, arrays, slot, rows, values = jobs[k]
+            if not plan.runs_alone() or plan.draws or plan.results or plan.bound or not plan.prepare(arrays):
+                return STALE
+            for update in plan.updates:
+                if update.batch is not None:
+                    for i in range(len(update.prepare())):
+                        places[k].push_back(<int64_t>update.first + <int64_t>i)
+            if (
+                rows.ndim != 2 or values.ndim != 2 or values.shape[0] != rows.shape[0]
+                or values.shape[1] != <int64_t>places[k].size() or values.dtype != "float64"
+                or not cnp.PyArray_IS_C_CONTIGUOUS(values) or not cnp.PyArray_IS_C_CONTIGUOUS(rows)
+                or rows.dtype != arrays[slot].dtype or (rows.shape[1],) != arrays[slot].shape
+                or plan.reaches(rows)
+            ):
+                return STALE
+        for k in range(<size_t>len(jobs)):
+            plan, arrays, slot, rows, values = jobs[k]
+            plan.settle(arrays, blocks)
+            job.phases = plan.phases.data()
+            job.stretches = plan.stretches.data()
+            job.count = plan.stretches.size()
+            job.patches = &plan.patches[<size_t>slot]
+            job.base = <char*>cnp.PyArray_DATA(rows)
+            job.stride = cnp.PyArray_STRIDE(rows, 0)
+            job.row, job.rows = 0, rows.shape[0]
+            job.cells = plan.cells.data()
+            job.values = <const double*>cnp.PyArray_DATA(values)
+            job.places = places[k].data()
+            job.width = places[k].size()
+            job.failed = -1
+            series.push_back(job)
+            phase.work += plan.work
+        # about 2 ms at a time
+        block = max(1, <int64_t>(2000000 * series.size()) // max(1, phase.work))
+        args[0] = <int64_t>series.data()
+        args[1] = block
+        phase.kernel = run_series
+        phase.args = args
+        phase.chunks = series.size()
+        phase.tag = 0
+        phase.work *= block
+        while going:
+            with nogil:
+                if series.size() == 1:
+                    for _ in range(block):
+                        if series[0].row == series[0].rows or series[0].failed >= 0:
+                            break
+                        run_row(&series[0], True, NULL)
+                else:
+                    run_phases(&phase, 1)
+            PyErr_CheckSignals()
+            going = False
+            for k in range(series.size()):
+                if series[k].failed >= 0:
+                    plan = <Plan>locked[k]
+                    # what the check tells of is the row that failed
+                    plan.bases[<size_t>jobs[k][2]] = series[k].base + series[k].row * series[k].stride
+                    plan.check(series[k].failed, jobs[k][1], [])
+                going = going or series[k].row < series[k].rows
+    finally:
+        for k in range(series.size()):
+            plan, arrays, slot = jobs[k][:3]
+            # the slot's address is that of no array of a call
+            plan.bases[<size_t>slot] = NULL
+            plan.finish(arrays, [])
+        for plan in locked:
+            plan.lock.release()
+
+
 cpdef int note_written(Plan plan, args) except -1:
     """Say that a plan wrote to the tensors among a call's arrays."""
     for slot in plan.written:

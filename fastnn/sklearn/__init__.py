@@ -17,5 +17,6 @@ except ModuleNotFoundError as error:
 from fastnn.sklearn.boltzmann import BernoulliRBM
 from fastnn.sklearn.multilayer_perceptron import MLPClassifier, MLPRegressor
 from fastnn.sklearn.patching import patch, unpatch
+from fastnn.sklearn.search import GridSearch
 
-__all__ = ["BernoulliRBM", "MLPClassifier", "MLPRegressor", "patch", "unpatch"]
+__all__ = ["BernoulliRBM", "GridSearch", "MLPClassifier", "MLPRegressor", "patch", "unpatch"]

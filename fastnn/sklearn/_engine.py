@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
@@ -17,10 +18,10 @@ import numpy as np
 
 import fastnn
 from fastnn import ops
+from fastnn._runtime.plan import Plan, replay_series
 from fastnn.ops import update
 from fastnn.optim import Adam
 from fastnn.optim.optimizer import Group, Optimizer
-from fastnn.optim.state import scalar_state
 from fastnn.tensor import Tensor, from_numpy
 
 Array = np.ndarray[Any, Any]
@@ -28,8 +29,9 @@ Columns = list[list[Array]]
 
 # scikit-learn's names of activations, by those of `fastnn.ops.dense`
 HIDDEN = {"identity": None, "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
-ROWS = 4096  # samples that go through a network at a time when it only predicts: what the caches of a core hold
-KEPT = 16  # trainers
+ROWS = 512  # samples that go through a network at a time when it only predicts, while the caches hold them
+KEPT = 64  # trainers, and plans of each
+KEPT_BYTES = 1 << 28  # of all trainers' weights and states
 ALIGNED = 64  # bytes
 
 
@@ -94,19 +96,21 @@ def output_of(z: Any, name: str) -> Any:
     return ops.exp(z) if name == "exp" else z
 
 
-def predict(x: Array, coefs: Sequence[Array], intercepts: Sequence[Array], activation: str, output: str) -> Array:
-    """A network's outputs (N, M) for inputs (N, K), some rows at a time; all of one dtype."""
+def predict(
+    x: Array, coefs: Sequence[Array], intercepts: Sequence[Array], activation: str, output: str, watch: bool = False
+) -> Array | None:
+    """A network's outputs (N, M) for inputs (N, K), some rows at a time; all of one dtype.
 
-    def through(h: Array) -> Any:
-        for w, b in zip(coefs[:-1], intercepts[:-1], strict=True):
-            h = ops.dense(h, w.T, b, activation=HIDDEN[activation])
-        return output_of(ops.linear(h, coefs[-1].T, intercepts[-1]), output)
-
-    if len(x) <= ROWS:
-        return through(x)
+    With `watch`, None where the inputs' sum is not finite: looking at rows just before they are used costs least.
+    """
     y = np.empty((len(x), len(intercepts[-1])), x.dtype)
     for first in range(0, len(x), ROWS):
-        y[first : first + ROWS] = through(x[first : first + ROWS])
+        h = x[first : first + ROWS]
+        if watch and not np.isfinite(h.sum()):
+            return None
+        for w, b in zip(coefs[:-1], intercepts[:-1], strict=True):
+            h = ops.dense(h, w.T, b, activation=HIDDEN[activation])
+        y[first : first + ROWS] = output_of(ops.linear(h, coefs[-1].T, intercepts[-1]), output)
     return y
 
 
@@ -148,11 +152,12 @@ class Trainer:
         self.penalty = from_numpy(np.zeros((), self.dtype))
         self.total = from_numpy(np.zeros((), self.dtype))
         self.optimizer = self._optimizer(columns)
-        self.update = fastnn.compile(self._update, strict=False)
+        self.update: Any = fastnn.compile(self._update, strict=False)
         self.evaluate = fastnn.compile(self._evaluate, strict=False)
         self.lent: Callable[[], Any] = lambda: None
         self.busy = False
-        self.alpha = 0.0
+        self.alpha, self.steps = 0.0, 0
+        self.plans: dict[tuple[tuple[int, ...], int], Plan] = {}  # by the shape of all samples and the size of a batch
 
     def _optimizer(self, columns: Columns) -> Any:
         solver = self.architecture.solver
@@ -162,7 +167,7 @@ class Trainer:
         optimizer = _Adam(groups) if solver == "adam" else _Velocity(groups, self.architecture.nesterov)
         for i, p in enumerate(self.parameters):
             if solver == "adam":
-                kept = {"step": scalar_state(0), "exp_avg": columns[1][i], "exp_avg_sq": columns[2][i]}
+                kept = {"step": np.zeros(()), "exp_avg": columns[1][i], "exp_avg_sq": columns[2][i]}
             else:
                 kept = {"velocity": columns[1][i]}
             optimizer.state[p] = {k: from_numpy(v.T) if isinstance(v, np.ndarray) else v for k, v in kept.items()}
@@ -203,19 +208,51 @@ class Trainer:
 
     def set(self, alpha: float, steps: int = 0, **hyper: Any) -> None:
         """Set the penalty, the optimizer's count of steps, and its hyper-parameters."""
-        self.alpha = alpha
+        self.alpha, self.steps = alpha, steps
         self.penalty.array[...] = 0.5 * alpha
-        if self.optimizer is None:
-            return
-        for group in self.optimizer.param_groups:
-            group.update(hyper)
+        if self.optimizer is not None:
+            for group in self.optimizer.param_groups:
+                group.update(hyper)
+
+    def _cells(self, totals: Array) -> Array:
+        """The cells of the following updates (len(totals), cells): those of coefficients, then those of intercepts."""
+        group = self.optimizer.param_groups[0]
+        many = len(totals)
+        if self.architecture.solver == "sgd":
+            own = [group["lr"], group["momentum"], self.alpha / totals]
+            decay = 2
+        else:
+            steps = np.arange(self.steps + 1, self.steps + many + 1)
+            beta1, beta2 = group["betas"]
+            first, second = 1 - beta1**steps, 1 - beta2**steps
+            own = [group["lr"], beta1, beta2, group["eps"] / np.sqrt(second), self.alpha / totals, first, second]
+            decay = 4
+        cells = np.empty((many, 2 * len(own)))
+        for i, values in enumerate(own):
+            cells[:, i] = values
+            cells[:, len(own) + i] = 0.0 if i == decay else values
+        return cells
+
+    # -- updates
+
+    def series(self, data: list[Array], rows: Array, totals: Array) -> Any:
+        """What `replay_series` takes to make an update of each row's samples; None before such a step is recorded."""
+        plan = self.plans.get((data[0].shape, rows.shape[1]))
+        return None if plan is None else (plan, [*data[:2], rows[0], *data[2:]], 2, rows, self._cells(totals))
+
+    def single(self, data: list[Array], row: Array, total: float) -> None:
+        """Make an update of a row's samples, and record it if it is the first of its kind."""
         if self.architecture.solver == "adam":
             for p in self.parameters:
-                self.optimizer.state[p]["step"] = from_numpy(np.array(float(steps)))
-
-    def weigh(self, total: float) -> None:
-        """Set the sum of the next batch's weights, by which the penalty is divided."""
+                self.optimizer.state[p]["step"].array[...] = self.steps
         self.optimizer.param_groups[0]["weight_decay"] = self.alpha / total
+        self.update.plan = None
+        self.update(data[0], data[1], row, *data[2:])
+        self.steps += 1
+        if self.update.plan is not None and self.update.failure is None:
+            self.plans[data[0].shape, len(row)] = self.update.plan
+            while len(self.plans) > KEPT:
+                del self.plans[next(iter(self.plans))]
 
     def gradients(self) -> list[Array]:
         """The parameters' gradients, which an evaluation has left."""
@@ -292,12 +329,46 @@ def acquire(architecture: Architecture, columns: Columns) -> Trainer:
         else:
             _trainers.remove(found)
         _trainers.append(found)
-        del _trainers[:-KEPT]
+        while len(_trainers) > KEPT or (len(_trainers) > 1 and sum(t.buffer.nbytes for t in _trainers) > KEPT_BYTES):
+            del _trainers[0]
         found.busy = True
         return found
 
 
-def batches(order: Array, size: int) -> Iterator[Array]:
-    """Slices of `order`, `size` at a time."""
-    for first in range(0, len(order), size):
-        yield order[first : first + size]
+@dataclass
+class Updates:
+    """Updates of one trainer that are to be made one after the other.
+
+    Attributes
+    ----------
+    data : inputs (N, K), targets (N, M), and weights (N) if samples have some.
+    rows : the samples of each update, int64 (updates, batch).
+    totals : the weight of each update's samples.
+    """
+
+    trainer: Trainer
+    data: list[Array]
+    rows: Array
+    totals: Array
+
+
+def make(several: Sequence[Updates]) -> None:
+    """Make the updates of several trainers, side by side where they are recorded."""
+    jobs, ready = [], []
+    for u in several:
+        job = u.trainer.series(u.data, u.rows, u.totals)
+        if job is None:
+            u.trainer.single(u.data, u.rows[0], u.totals[0])
+            u.rows, u.totals = u.rows[1:], u.totals[1:]
+            job = u.trainer.series(u.data, u.rows, u.totals) if len(u.rows) else None
+        if job is not None:
+            jobs.append(job)
+            ready.append(u)
+    served = bool(jobs) and replay_series(jobs) is None
+    for u in several:
+        if served and any(u is own for own in ready):
+            u.trainer.steps += len(u.rows)
+            continue
+        # a plan that no longer serves, or none (the NumPy backend)
+        for row, total in zip(u.rows, u.totals, strict=True):
+            u.trainer.single(u.data, row, total)

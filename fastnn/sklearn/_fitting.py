@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -20,39 +19,31 @@ from sklearn.utils.fixes import _get_additional_lbfgs_options_dict
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastnn.sklearn._engine import Architecture, Array, Trainer, acquire, batches, predict
+from fastnn.sklearn._engine import Architecture, Array, Trainer, Updates, acquire, make, predict
+from fastnn.sklearn._meeting import current
 
 DENSE_BYTES = 1 << 29  # sparse samples are made dense up to this size
 # what a subclass may have changed that the recorded steps would not notice
 NUMERIC = ("_forward_pass", "_backprop", "_compute_loss_grad", "_loss_grad_lbfgs", "_unpack")
 
-Run = Generator[tuple[Any, tuple[Any, ...]], None, None]
-
-# where runs are collected that somebody else drives
-_collected: ContextVar[list[Run] | None] = ContextVar("collected", default=None)
-
-
-@contextmanager
-def collecting() -> Iterator[list[Run]]:
-    """Have `fit` put its run into a list in place of driving it."""
-    runs: list[Run] = []
-    token = _collected.set(runs)
-    try:
-        yield runs
-    finally:
-        _collected.reset(token)
+Run = Generator[Updates, None, None]
 
 
 def drive(run: Run) -> None:
-    """Do what a run asks for, update by update."""
-    for update, given in run:
-        try:
-            update(*given)
-        except KeyboardInterrupt as interrupt:
+    """Make the updates that a run asks for, together with those of other fits where these meet."""
+    place = current()
+    with nullcontext() if place is None else place.joined():
+        for updates in run:
             try:
-                run.throw(interrupt)
-            except StopIteration:
-                return
+                if place is None:
+                    make([updates])
+                else:
+                    place.make(updates)
+            except KeyboardInterrupt as interrupt:
+                try:
+                    run.throw(interrupt)
+                except StopIteration:
+                    return
 
 
 _told: set[str] = set()
@@ -63,6 +54,20 @@ def _tell(why: str) -> None:
     if why not in _told:
         _told.add(why)
         warnings.warn(f"scikit-learn's own arithmetic serves: {why}", RuntimeWarning, stacklevel=4)
+
+
+def _passes(trainer: Trainer, data: list[Array], order: Array, size: int) -> Iterator[Updates]:
+    """An epoch's updates: those of whole batches, then that of the samples which remain."""
+    whole = len(order) // size * size
+    for rows in (order[:whole].reshape(-1, size), order[whole:].reshape(1, -1)):
+        if rows.size == 0:
+            continue
+        totals = np.full(len(rows), float(rows.shape[1]))
+        if len(data) == 3:
+            totals = data[2][rows].sum(1, dtype=np.float64)
+            if not totals.all():
+                raise ZeroDivisionError("Weights sum to zero, can't be normalized")
+        yield Updates(trainer, data, rows, totals)
 
 
 class FastPerceptron(BaseMultilayerPerceptron):  # type: ignore[misc]
@@ -104,12 +109,7 @@ class FastPerceptron(BaseMultilayerPerceptron):  # type: ignore[misc]
                 X, y, sample_weight, activations, deltas, coef_grads, intercept_grads, layer_units, incremental
             )
             return
-        run = self._run(X, y, sample_weight, own, incremental)
-        runs = _collected.get()
-        if runs is None:
-            drive(run)
-        else:
-            runs.append(run)
+        drive(self._run(X, y, sample_weight, own, incremental))
 
     def _begin(self, own: Architecture, incremental: bool) -> Trainer:
         """The optimizer, and a trainer with its values and the parameters'."""
@@ -210,17 +210,7 @@ class FastPerceptron(BaseMultilayerPerceptron):  # type: ignore[misc]
                     self._random_state.shuffle(places)
                     order = order[places]
                 trainer.total.array[...] = 0
-                before = 0
-                for index in batches(order, size):
-                    if weight is not None:
-                        own = data[2][index].sum()
-                        if own == 0:
-                            raise ZeroDivisionError("Weights sum to zero, can't be normalized")
-                        trainer.weigh(own)
-                    elif len(index) != before:
-                        before = len(index)
-                        trainer.weigh(before)
-                    yield trainer.update, (data[0], data[1], index, *data[2:])
+                yield from _passes(trainer, data, order, size)
                 if adam:
                     optimizer.t += -(-samples // size)
                     optimizer.learning_rate = (
@@ -231,7 +221,7 @@ class FastPerceptron(BaseMultilayerPerceptron):  # type: ignore[misc]
                 if self._epoch_ends(np.float64(trainer.total.array) / samples, samples, held_out) or incremental:
                     break
                 if not adam:
-                    trainer.set(self.alpha, lr=optimizer.learning_rate)
+                    trainer.set(self.alpha, lr=optimizer.learning_rate, momentum=optimizer.momentum)
             else:
                 warnings.warn(
                     f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
@@ -327,22 +317,27 @@ class FastPerceptron(BaseMultilayerPerceptron):  # type: ignore[misc]
     # -- predictions
 
     def _forward_pass_fast(self, X: Any, check_input: bool = True) -> Array:
-        if check_input and not self._is_plain(X):
+        if check_input and self._is_plain(X):
+            y = self._predicted(X, watch=True)
+            if y is not None:
+                return y
+        if check_input:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        dtype = self.coefs_[0].dtype
-        if sparse.issparse(X) or not isinstance(X, np.ndarray) or X.dtype.kind not in "fiub":
-            return super()._forward_pass_fast(X, check_input=False)
-        dtype = np.result_type(X.dtype, dtype)
-        if (
-            dtype not in (np.float32, np.float64)
-            or type(self)._forward_pass_fast is not FastPerceptron._forward_pass_fast
-        ):
-            return super()._forward_pass_fast(X, check_input=False)
+        y = self._predicted(X, watch=False)
+        return super()._forward_pass_fast(X, check_input=False) if y is None else y
+
+    def _predicted(self, X: Any, watch: bool) -> Array | None:
+        """The network's outputs; None where the samples are not what it takes, or need to be looked at."""
+        if not isinstance(X, np.ndarray):
+            return None
+        dtype = np.result_type(X.dtype, self.coefs_[0].dtype)
+        if dtype not in (np.float32, np.float64):
+            return None
         coefs, intercepts = ([np.asarray(p, dtype) for p in own] for own in (self.coefs_, self.intercepts_))
-        return predict(np.asarray(X, dtype), coefs, intercepts, self.activation, self.out_activation_)
+        return predict(np.asarray(X, dtype), coefs, intercepts, self.activation, self.out_activation_, watch)
 
     def _is_plain(self, X: Any) -> bool:
-        """Whether samples need no validation: it would cost more than a small network."""
+        """Whether samples need no validation but for their values: it would cost more than a small network."""
         return (
             type(X) is np.ndarray
             and X.ndim == 2
@@ -350,7 +345,6 @@ class FastPerceptron(BaseMultilayerPerceptron):  # type: ignore[misc]
             and X.shape[0] > 0
             and X.shape[1] == self.n_features_in_
             and not hasattr(self, "feature_names_in_")
-            and bool(np.isfinite(X.sum()))
         )
 
     def _check_fitted(self) -> None:
