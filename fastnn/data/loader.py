@@ -152,8 +152,20 @@ class DataLoader:
             return islice(self._iterated(epoch), first, None)
         if self._arrays is not None and self.sampler is None and self.batch_sampler is None:
             order = shuffled(len(self.dataset), self.seed, epoch) if self.shuffle else None
-            return self._gathered(first, epoch, order)
+            batches = self._gathered(first, order)
+            return batches if self.transform is None else self._each_transformed(batches, first, epoch, order)
         return self._collated(islice(self._index_batches(epoch), first, None), epoch)
+
+    def _each_transformed(
+        self, batches: Iterator[Any], first: int, epoch: int, order: np.ndarray[Any, Any] | None
+    ) -> Iterator[Any]:
+        """Batches from a number on, as `transform` leaves them."""
+        assert self.batch_size is not None
+        start = first * self.batch_size
+        for batch in batches:
+            stop = start + len(batch[0])
+            yield self._transformed(batch, range(start, stop) if order is None else order[start:stop], epoch)
+            start = stop
 
     def _transformed(self, batch: Any, samples: Any, epoch: int) -> Any:
         """A batch of the samples of some numbers, as `transform` leaves it."""
@@ -178,25 +190,16 @@ class DataLoader:
 
     # -- arrays
 
-    def _gathered(
-        self, first: int, epoch: int, samples: np.ndarray[Any, Any] | None
-    ) -> Iterator[tuple[Tensor, ...]]:  # fmt: skip
+    def _gathered(self, first: int, order: np.ndarray[Any, Any] | None) -> Iterator[tuple[Tensor, ...]]:
         assert self._arrays is not None
         assert self.batch_size is not None
         arrays, rows = self._arrays
-        order = samples
         if rows is not None:
             order = rows if order is None else rows[order]
         last = min(len(self) * self.batch_size, len(self.dataset))
         begin = first * self.batch_size
         parts = [_rows_in_batches(array, order, begin, last, self.batch_size) for array in arrays]
-        batches = zip(*parts, strict=True)
-        if self.transform is None:
-            yield from batches
-            return
-        for start, batch in zip(range(begin, last, self.batch_size), batches, strict=True):
-            own = range(start, min(start + self.batch_size, last))
-            yield self._transformed(batch, own if samples is None else samples[own.start : own.stop], epoch)
+        return zip(*parts, strict=True)
 
     # -- items
 
