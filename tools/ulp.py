@@ -33,6 +33,8 @@ functions' default hyper-parameters. float32: the arguments that the second colu
 kernels. float64: samples of every exponent and sign, against the platform's long double. No function may err more than
 stated; `make ulp` measures them all and writes this file.
 
+What [matrix products and convolutions](errors.md#stated-errors) may err stands with the other promises.
+
 | function | arguments | float32 | at | stated | float64 | at | stated |
 |---|---|---|---|---|---|---|---|
 """

@@ -10,9 +10,9 @@ import fastnn
 from fastnn import ops
 from fastnn._kernels import cpu
 from fastnn._kernels.convolution.winograd_matrices import algorithm
-from fastnn.ops.convolution import winograd
+from fastnn.ops.convolution import general, winograd
 from fastnn.ops.convolution.geometry import Problem, forward_geometry
-from fastnn.testing.phases import Execution, lowering
+from fastnn.testing.phases import Execution, lowering, run
 
 PASSES = ("forward", "input gradient", "weight gradient")
 BOUND = {"float32": 5e-6, "float64": 2e-14}
@@ -221,6 +221,25 @@ def test_explain_shows_the_choice():
     assert "convolution.winograd" not in text
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_what_strict_precision_takes_errs_no_more_than_adding_products_one_by_one(seed):
+    batch, channels, size, outputs = [(2, 32, 14, 32), (1, 64, 28, 48), (4, 96, 7, 64), (1, 256, 14, 32)][seed]
+    problem = drawn(batch, channels, size, size, outputs, 1, seed=seed)
+    x, w, b, geometry, dy = problem[0], problem[1], np.zeros_like(problem[2]), *problem[3:]
+    y, dx, _ = expected(x, w, b, geometry, dy)
+    low, other = lowering([x, w]), lowering([dy, w])
+    direct = [
+        (low, [x, w], general.forward(low, *low.inputs, None, geometry)),
+        (other, [dy, w], general.input_gradient(other, *other.inputs, geometry)),
+    ]
+    for (execution, result), (own, arrays, summed), wanted in zip(
+        executions(x, w, b, geometry, dy, 2), direct, (y, dx), strict=False
+    ):
+        execution.run()
+        by_products = run(own, arrays)
+        assert error(execution[result], wanted) <= error(by_products[summed], wanted)
+
+
 @pytest.mark.parametrize("large", [4, 2])
 def test_a_sample_alone_has_the_bits_that_it_has_in_its_batch(large):
     x, w, b, geometry, dy = drawn(24, 40, 15, 14, 36, 1)  # block by block; alone, slice by slice
@@ -246,6 +265,8 @@ def test_strict_precision_takes_what_errs_little():
         assert "large=2" in forward
         assert "large=4" not in forward
         assert "convolution.winograd.weight_gradient" not in backward
+        few = str(fastnn.explain("conv", (16, 16, 56, 56), (64, 16, 3, 3), None, padding=1))
+        assert "large=" not in few
     assert fastnn.get_precision() == "default"
     assert "large=4" in explained()
     with pytest.raises(ValueError, match="must be one of default, strict, got 'fast'"):

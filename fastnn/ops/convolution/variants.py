@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from fastnn._precision import get_precision
 from fastnn.ops.convolution import depthwise, direct, general, winograd
-from fastnn.ops.convolution.geometry import Geometry, Pass, Problem
+from fastnn.ops.convolution.geometry import Geometry, Problem
 from fastnn.ops.lowering import Array, Candidate, Lowering
 
 
@@ -28,7 +28,7 @@ class Variant(NamedTuple):
     input_gradient : of what the output got, the weight and the geometry: what the input gets.
     weight_gradient : of the input, what the output got, the weight (whose shape and dtype count) and the geometry:
         what the weight gets, as an output of the op.
-    coarse : passes in which it errs more than adding up the products one by one.
+    coarse : whether it errs more in a problem than adding up the products one by one.
     """
 
     name: str
@@ -37,20 +37,19 @@ class Variant(NamedTuple):
     forward: Callable[[Lowering, Array, Array, Array | None, Geometry], Array]
     input_gradient: Callable[[Lowering, Array, Array, Geometry], Array]
     weight_gradient: Callable[[Lowering, Array, Array, Array, Geometry], Array]
-    coarse: tuple[Pass, ...] = ()
+    coarse: Callable[[Problem], bool] = lambda _: False
 
 
-def _variant(name: str, module: Any, coarse: tuple[Pass, ...] = (), **options: int) -> Variant:
+def _variant(name: str, module: Any, **options: int) -> Variant:
     """The row of a module whose functions have the names of a variant's attributes, and take the options."""
-    functions = ("refuses", "nanoseconds", "forward", "input_gradient", "weight_gradient")
-    passes: dict[str, Any] = {own: partial(getattr(module, own), **options) for own in functions}
-    return Variant(name=name, coarse=coarse, **passes)
+    own: dict[str, Any] = {n: partial(getattr(module, n), **options) for n in Variant._fields if hasattr(module, n)}
+    return Variant(name=name, **own)
 
 
 VARIANTS = (
     _variant("contraction", general),
-    _variant("winograd 4x4", winograd, ("forward", "input gradient", "weight gradient"), large=4),
-    _variant("winograd 2x2", winograd, ("weight gradient",), large=2),
+    _variant("winograd 4x4", winograd, large=4),
+    _variant("winograd 2x2", winograd, large=2),
     _variant("depthwise", depthwise),
     _variant("direct", direct),
 )
@@ -66,7 +65,7 @@ def choose(low: Lowering, problem: Problem) -> Variant:
         low.note(f"precision is strict: chosen as for a batch of {ANY_BATCH}")
     refusals = {v.name: v.refuses(problem) for v in VARIANTS}
     if strict:
-        refusals |= {v.name: "errs more than strict precision allows" for v in VARIANTS if problem.which in v.coarse}
+        refusals |= {v.name: "errs more than strict precision allows" for v in VARIANTS if v.coarse(problem)}
     costs = {v.name: v.nanoseconds(problem) for v in VARIANTS if not refusals[v.name]}
     best = min(costs, key=lambda name: costs[name])
     low.consider(

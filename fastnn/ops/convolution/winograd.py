@@ -44,6 +44,8 @@ CHAIN = 112
 MOST_BLOCKS = 1024
 # Input channels and panels of output channels of its chunks; tiles that are multiplied at a time, to stay in L1.
 CHUNK_CHANNELS, CHUNK_PANELS, DEPTH = 32, 2, 112
+# Channels whose sum rounds more than the transforms of tiles of 2x2 outputs do.
+FINE_CHANNELS = 32
 # Of the FMA peak, what the register tile reaches; the steps of k that its beginning and end are worth.
 BUSY, TILE_K = 0.8, 12
 # Nanoseconds of the transforms of a vector of channels of a tile of 4x4 outputs, within the second cache and beyond it,
@@ -354,6 +356,12 @@ def refuses(problem: Problem, *, large: int) -> str:
     if min(geometry.input) == 0:
         return "no place"
     return ""
+
+
+def coarse(problem: Problem, *, large: int) -> bool:
+    """Whether a pass errs more than adding up the products one by one (docs/decisions/convolutions.md)."""
+    summed = problem.outputs if problem.which == "input gradient" else problem.channels
+    return large > 2 or problem.which == "weight gradient" or summed < FINE_CHANNELS
 
 
 def nanoseconds(problem: Problem, *, large: int) -> float:
