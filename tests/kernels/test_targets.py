@@ -46,6 +46,11 @@ def packing(target, dtype):
     return "matmul.pack.panels", {"dtype": dtype, "width": target.vector_bytes}
 
 
+def winograd(target, dtype):
+    static = {"dtype": dtype, "width": target.vector_bytes, "registers": target.registers, "large": 4}
+    return [(f"convolution.winograd.{name}", static) for name in ("convolve", "weight_gradient")]
+
+
 @pytest.fixture(scope="module")
 def kernels():
     """For each target that llvmlite generates code for, its kernels by name; for the others why it does not."""
@@ -56,7 +61,10 @@ def kernels():
             jit.code_generator(target)
         except KernelError as error:
             return str(error)
-        wanted = [product(target, dtype), *([packing(target, dtype), *OTHERS] if others else [])]
+        wanted = [
+            product(target, dtype),
+            *([packing(target, dtype), *winograd(target, dtype), *OTHERS] if others else []),
+        ]
         return dict(zip((str(w) for w in wanted), compiled(target, wanted), strict=True))
 
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
