@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-TILE = 4  # columns that are done together, or about so many
+# Columns that are done together, or about so many: where each is a sum, and where all go into the sums of the taps.
+TILE, TILE_SUMMED = 4, 8
 
 
 class Columns(NamedTuple):
@@ -17,11 +18,12 @@ class Columns(NamedTuple):
     stride: int
     dilation: int
     transposed: bool
+    tile: int = TILE
 
     @property
     def together(self) -> int:
         """Columns of a tile: whole steps of the source where that is spread."""
-        return self.stride * max(1, TILE // self.stride) if self.transposed else TILE
+        return self.stride * max(1, self.tile // self.stride) if self.transposed else self.tile
 
     def met(self, column: int) -> list[tuple[int, int]]:
         """What a tile's column meets: (tap, source column relative to the tile's first), in the order of taps."""

@@ -23,10 +23,11 @@ from typing import Any, NamedTuple
 from llvmlite import ir
 
 from fastnn._kernels.control import Code, Words, smaller, traced
-from fastnn._kernels.convolution.columns import Columns
+from fastnn._kernels.convolution.columns import TILE_SUMMED, Columns
 from fastnn._kernels.jit import kernel
 from fastnn._kernels.vector import I32, ITEMSIZES, Lanes, Value, call, fma, mask_of, select
 
+CACHE_LINE = 64
 UNROLLED = 64  # taps up to which a tile's rows of the kernel are no loop
 
 
@@ -219,9 +220,12 @@ def correlate(dtype: str, width: int, rows: int, taps: int, stride: int, dilatio
 
             def prefetch(source: Value, channel: Value) -> None:
                 """Ask for what the next row's tile meets beyond this row's: the first level does not hold a row."""
-                for i, k in itertools.product(range(1 if transposed else stride), range(known.together)):
-                    row = source_row + args[Word.SOURCE_ROW] * (met.source_step * (rows - 1) + (i + 1))
-                    own.prefetch(row + (source + k) * args[Word.SOURCE_COLUMN] + channel)
+                along, down = (known.together // stride, 1) if transposed else (known.together * stride, stride)
+                with code.when((channel & (CACHE_LINE - 1)).compare("==", 0)):
+                    highest = code.number(0) if transposed else met.source_step * (rows - 1)
+                    for i, k in itertools.product(range(down), range(along)):
+                        row = source_row + args[Word.SOURCE_ROW] * (highest + (i + 1))
+                        own.prefetch(row + (source + k) * args[Word.SOURCE_COLUMN] + channel)
 
             def tile(column: Value, source: Value, edge: bool) -> None:
                 target = target_row + column * own.pixel
@@ -265,7 +269,7 @@ def correlate(dtype: str, width: int, rows: int, taps: int, stride: int, dilatio
 @kernel
 def weight_gradient(dtype: str, width: int, rows: int, taps: int, stride: int, dilation: int) -> Any:
     """For each tap, the sums over a chunk's places of source times what the output got; see `correlate`."""
-    known = Columns(taps, stride, dilation, transposed=False)
+    known = Columns(taps, stride, dilation, transposed=False, tile=TILE_SUMMED)
 
     def emit(code: Code, args: Words, first: Value, last: Value, scratch: Value) -> None:
         own = _Image(code, args, dtype, width, rows, known)
@@ -292,41 +296,41 @@ def weight_gradient(dtype: str, width: int, rows: int, taps: int, stride: int, d
                 got_row = args[Word.WEIGHT] + number * args[Word.COLUMNS] * own.pixel
                 with code.range(0, met.number) as i:
                     source_row = sample + (met.source + i * met.source_step) * args[Word.SOURCE_ROW]
-                    sums_row = partial + (met.tap + i) * tap_size * taps
-                    over_channels(lambda channel, mask: along(got_row, source_row, sums_row, channel, mask))
+                    sums = partial + (met.tap + i) * tap_size * taps
+                    own.tiles(lambda column, source, edge: tile(got_row, source_row, sums, column, source, edge))
 
             own.rows(number, number + 1, row)
 
-        def along(got_row: Value, source_row: Value, sums_row: Value, channel: Value, mask: Any | None) -> None:
-            """Add a row's places to the sums of one row of taps."""
-            places = [sums_row + tap_size * tap + channel for tap in range(taps)]
-            sums = [code.local(own.at(place)) for place in places]
+        def tile(
+            got_row: Value, source_row: Value, sums_at: Value, column: Value, source: Value, edge: bool
+        ) -> None:  # fmt: skip
+            """Add a tile's places to the sums of one row of taps."""
+            places = own.places(source_row, source, code.number(0), scratch, edge)
+            got = got_row + column * own.pixel
 
-            def tile(column: Value, source: Value, edge: bool) -> None:
-                got = got_row + column * own.pixel + channel
-                begin = source_row + source * args[Word.SOURCE_COLUMN] + channel
+            def each(channel: Value, mask: Any | None) -> None:
+                addresses = [sums_at + tap_size * tap + channel for tap in range(taps)]
+                sums = [own.at(address) for address in addresses]
                 if edge:
+                    totals = [code.local(value) for value in sums]
                     for k in range(known.together):
                         with code.when((column + k).compare("<", args[Word.COLUMNS])):
-                            factor = own.at(got + own.pixel * k, mask)
+                            factor = own.at(got + own.pixel * k + channel, mask)
                             for tap, place in known.met(k):
-                                with code.when(own.meets(source + place)):
-                                    x = own.at(begin + args[Word.SOURCE_COLUMN] * place, mask)
-                                    sums[tap].now = fma(x, factor, sums[tap].now)
-                    return
-                factors = [own.at(got + own.pixel * k, mask) for k in range(known.together)]
-                values = [s.now for s in sums]
-                for place, meetings in known.sources().items():
-                    x = own.at(begin + args[Word.SOURCE_COLUMN] * place, mask)
-                    for k, tap in meetings:
-                        values[tap] = fma(x, factors[k], values[tap])
-                for s, value in zip(sums, values, strict=True):
-                    s.now = value
+                                totals[tap].now = fma(own.at(places[place][0] + channel, mask), factor, totals[tap].now)
+                    sums = [total.now for total in totals]
+                else:
+                    factors = [own.at(got + own.pixel * k + channel, mask) for k in range(known.together)]
+                    for place, meetings in known.sources().items():
+                        x = own.at(places[place][0] + channel, mask)
+                        for k, tap in meetings:
+                            sums[tap] = fma(x, factors[k], sums[tap])
+                for value, address in zip(sums, addresses, strict=True):
+                    own.store(value, address)
 
-            own.tiles(tile)
-            for place, s in zip(places, sums, strict=True):
-                own.store(s.now, place)
+            over_channels(each)
 
+        own.zeros(scratch)
         with code.range(first, last) as number:
             chunk(number)
 
