@@ -30,6 +30,7 @@ def gather(dtype: str, width: int, registers: int) -> Any:
     def emit(code: Code, args: Words, first: Value, last: Value, scratch: Value) -> None:
         own = Sweep(code, dtype, width, registers, scratch)
         size, strip = own.size, scratch + STRIP_AT
+        memory = own.memory(7)
 
         def block(
             n0: Value, n1: Value, y0: Value, y1: Value, x0: Value, x1: Value, o0: Value, group: Value
@@ -63,18 +64,22 @@ def gather(dtype: str, width: int, registers: int) -> Any:
                     one = [args[number * CLASS_WORDS + (Gather.CLASSES + word)] for word in Class]
                     stop_row, stop_column = smaller(y1, one[Class.ROWS]), smaller(x1, one[Class.COLUMNS])
                     with code.when(y0.compare("<", stop_row) & x0.compare("<", stop_column)):
-                        k = own.places(
-                            own.steps, one[Class.TAP_ROWS], one[Class.TAP_COLUMNS],
-                            args[Gather.TAP_ROW] * strip_columns * pixel, args[Gather.TAP_COLUMN] * pixel, some, size,
-                        )  # fmt: skip
-                        rows, columns = stop_row - y0, stop_column - x0
-                        places = own.places(
-                            own.a_rows, n1 - n0, rows, strip_rows * strip_columns * pixel,
-                            args[Gather.STEP_ROW] * strip_columns * pixel, columns, args[Gather.STEP_COLUMN] * pixel,
-                        )  # fmt: skip
+                        rows, columns, step_row = stop_row - y0, stop_column - x0, strip_columns * pixel
                         to_row = args[Gather.SPREAD_ROW] * args[Gather.TARGET_ROW]
                         to_column = args[Gather.SPREAD_COLUMN] * args[Gather.TARGET_COLUMN]
-                        own.places(own.c_rows, n1 - n0, rows, args[Gather.TARGET_SAMPLE], to_row, columns, to_column)
+                        shape = [number, n1 - n0, rows, columns, strip_rows, strip_columns, some]
+                        with code.when(own.changed(memory, shape)):
+                            own.places(
+                                own.steps, one[Class.TAP_ROWS], one[Class.TAP_COLUMNS],
+                                args[Gather.TAP_ROW] * step_row, args[Gather.TAP_COLUMN] * pixel, some, size,
+                            )  # fmt: skip
+                            own.places(
+                                own.a_rows, n1 - n0, rows, strip_rows * step_row, args[Gather.STEP_ROW] * step_row,
+                                columns, args[Gather.STEP_COLUMN] * pixel,
+                            )  # fmt: skip
+                            own.places(
+                                own.c_rows, n1 - n0, rows, args[Gather.TARGET_SAMPLE], to_row, columns, to_column
+                            )
                         start = (one[Class.START_ROW] - args[Gather.LOW_ROW]) * strip_columns
                         start = start + one[Class.START_COLUMN] - args[Gather.LOW_COLUMN]
                         taps = one[Class.TAP_ROWS] * one[Class.TAP_COLUMNS]
@@ -84,8 +89,8 @@ def gather(dtype: str, width: int, registers: int) -> Any:
                         target = target + one[Class.FIRST_ROW] * args[Gather.TARGET_ROW] + y0 * to_row
                         target = target + one[Class.FIRST_COLUMN] * args[Gather.TARGET_COLUMN] + x0 * to_column
                         own.tiles(
-                            places, outputs, k, strip + start * pixel, panels + taps * before,
-                            own.panel_bytes, taps * channels * own.panel_bytes, target,
+                            (n1 - n0) * rows * columns, outputs, taps * some, strip + start * pixel,
+                            panels + taps * before, own.panel_bytes, taps * channels * own.panel_bytes, target,
                             select(c0.now.compare("==", 0), code.number(0), code.number(1)),
                             select(finished, bias, code.number(0)), args[Gather.TOGETHER],
                         )  # fmt: skip
@@ -118,6 +123,7 @@ def accumulate(dtype: str, width: int, registers: int) -> Any:
     def emit(code: Code, args: Words, first: Value, last: Value, scratch: Value) -> None:
         own = Sweep(code, dtype, width, registers, scratch)
         size, strip = own.size, scratch + STRIP_AT
+        memory = own.memory(6)
         channels, outputs = args[Accumulate.CHANNELS], args[Accumulate.OUTPUTS]
         taps = args[Accumulate.TAP_ROWS] * args[Accumulate.TAP_COLUMNS]
 
@@ -164,19 +170,21 @@ def accumulate(dtype: str, width: int, registers: int) -> Any:
                     (strip_rows, strip_columns),
                     some,
                 )
-            own.places(
-                own.a_rows, args[Accumulate.TAP_ROWS], args[Accumulate.TAP_COLUMNS],
-                args[Accumulate.TAP_ROW] * strip_columns * pixel, args[Accumulate.TAP_COLUMN] * pixel, some, size,
-            )  # fmt: skip
-            step = args[Accumulate.TARGET_TAP]
-            own.places(
-                own.c_rows, args[Accumulate.TAP_ROWS], args[Accumulate.TAP_COLUMNS],
-                step * args[Accumulate.TAP_COLUMNS], step, some, args[Accumulate.TARGET_CHANNEL],
-            )  # fmt: skip
-            own.places(
-                own.steps, samples, rows, sample, args[Accumulate.STEP_ROW] * strip_columns * pixel, columns,
-                args[Accumulate.STEP_COLUMN] * pixel,
-            )  # fmt: skip
+            step, step_row = args[Accumulate.TARGET_TAP], strip_columns * pixel
+            tap_rows, tap_columns = args[Accumulate.TAP_ROWS], args[Accumulate.TAP_COLUMNS]
+            with code.when(own.changed(memory, [samples, rows, columns, strip_rows, strip_columns, some])):
+                own.places(
+                    own.a_rows, tap_rows, tap_columns, args[Accumulate.TAP_ROW] * step_row,
+                    args[Accumulate.TAP_COLUMN] * pixel, some, size,
+                )  # fmt: skip
+                own.places(
+                    own.c_rows, tap_rows, tap_columns, step * tap_columns, step, some,
+                    args[Accumulate.TARGET_CHANNEL],
+                )  # fmt: skip
+                own.places(
+                    own.steps, samples, rows, sample, args[Accumulate.STEP_ROW] * step_row, columns,
+                    args[Accumulate.STEP_COLUMN] * pixel,
+                )  # fmt: skip
             places = samples * rows * columns
             got_row, got_column = args[Accumulate.GOT_ROW], args[Accumulate.GOT_COLUMN]
             at = got + n0 * args[Accumulate.GOT_SAMPLE] + y0 * got_row + x0 * got_column

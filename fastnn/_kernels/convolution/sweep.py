@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from llvmlite import ir
 
-from fastnn._kernels.control import Code, smaller
+from fastnn._kernels.control import Code, Local, smaller
 from fastnn._kernels.convolution import tile
 from fastnn._kernels.convolution.layout import A_ROWS, C_ROWS, EDGE_AT, EDGE_ROWS, STEPS
 from fastnn._kernels.emit import POINTER, Vectors
@@ -108,16 +110,27 @@ class Sweep:
                     self.copy(c + at + targets[m], edge + m * self.panel_bytes, rest)
                 row.now = row.now + h
 
+    def memory(self, count: int) -> list[Local]:
+        """Numbers for `changed` to keep, none of which any number equals yet."""
+        return [self.code.local(-1) for _ in range(count)]
+
+    def changed(self, memory: Sequence[Local], numbers: Sequence[Value]) -> Value:
+        """Whether numbers, none below zero, are others than when this was last asked."""
+        found = numbers[0].compare("!=", memory[0].now)
+        for kept, number in zip(memory, numbers, strict=True):
+            found = found | number.compare("!=", kept.now)
+            kept.now = number
+        return found
+
     def places(
         self, table: Value, rows: Value, columns: Value, row: Value, column: Value, count: Value, step: Value | int
-    ) -> Value:
-        """Write the offsets of rows of columns of some places into a table; returns how many there are."""
+    ) -> None:
+        """Write the offsets of rows of columns of some places into a table."""
         code, words = self.code, self.code.words(table)
         with code.range(0, rows * columns) as line:
             at = line // columns * row + line % columns * column
             with code.range(0, count) as i:
                 words[line * count + i] = at + i * step
-        return rows * columns * count
 
     def copy(self, to: Value, source: Value, elements: Value) -> None:
         """Elements that lie side by side."""
