@@ -60,7 +60,6 @@ HOMES: dict[str, str] = {
     "question": "isfinite isinf isnan isneginf isposinf logical_and logical_not logical_or logical_xor signbit",
     "distance": "cosine_similarity pairwise_distance",
     "gates": "glu logsigmoid mish softplus softsign tanhshrink",
-    "interpolation": "interpolate",
     "labels": "nll_loss",
     "likelihood": "binary_cross_entropy binary_cross_entropy_with_logits kl_div",
     "maps": "map_cross_entropy",
