@@ -121,7 +121,7 @@ BAD = {
     "zero stride": ((X, W), {"stride": 0}, "stride must be from 1 on"),
     "negative dilation": ((X, W), {"dilation": -1}, "dilation must be from 1 on"),
     "no groups": ((X, W), {"groups": 0}, "groups must be at least 1"),
-    "groups that do not divide": ((X, W), {"groups": 3}, "w must have shape"),
+    "groups that do not divide": ((X, W), {"groups": 3}, "groups must divide the channels"),
     "huge padding": ((X, W), {"padding": 1 << 31}, "below 2"),
     "padding beyond 64 bits": ((X, W), {"padding": 1 << 62}, "below 2"),
     "negative padding": ((X, W), {"padding": -1}, "padding must be from 0 on"),

@@ -152,10 +152,10 @@ def forward_geometry(name: str, shapes: Mapping[str, Shape | None], attrs: Mappi
     x, w = _axes(name, shapes)
     geometry = _geometry(name, x, w, attrs)
     groups = geometry.groups
-    if w[1] * groups != x[1] or w[0] % groups:
-        raise ShapeError(
-            f"{name}: w must have shape ({groups} * O, {x[1] / groups:g}, ...) for x {x} in {groups} groups, got {w}"
-        )
+    if x[1] % groups or w[0] % groups:
+        raise ShapeError(f"{name}: groups must divide the channels of x {x} and the outputs of w {w}, got {groups}")
+    if w[1] * groups != x[1]:
+        raise ShapeError(f"{name}: w must have shape (O, {x[1] // groups}, ...) to match x {x}, got {w}")
     if min(geometry.output) < 1:
         raise ShapeError(
             f"{name}: the kernel must fit into the padded input, got {geometry.reach} for {geometry.padded}"
