@@ -39,6 +39,8 @@ LINE = 64  # bytes of a line of the cache
 # Tiles of a block: the transformed ones and their products take about so much of the second-level cache.
 SHARE = 1.1
 FEWEST_TILES, MOST_TILES, FEW_TILES = 16, 30, 128
+# Of the second-level cache, what the kernels of a slice take; tiles that are few enough for wide slices.
+KERNEL_SHARE, WIDE_TILES = 0.5, 64
 # Tiles whose products are one chain in a weight's gradient: more would lose digits, fewer would pay more for its ends.
 CHAIN = 112
 MOST_BLOCKS = 1024
@@ -50,7 +52,7 @@ FINE_CHANNELS = 32
 BUSY, TILE_K = 0.8, 12
 # Nanoseconds of the transforms of a vector of channels of a tile of 4x4 outputs, within the second cache and beyond it,
 # and of a vector of kernels; of the start of all phases.
-NEAR_NS, FAR_NS, KERNEL_NS, PHASES_NS = 80.0, 170.0, 120.0, 8000.0
+NEAR_NS, FAR_NS, KERNEL_NS, PHASES_NS = 80.0, 170.0, 120.0, 5000.0
 
 
 class Cut(NamedTuple):
@@ -137,11 +139,22 @@ class _Plan:
         numbers = zip(range(Word.KERNEL_OUTPUT, Word.KERNEL_OUTPUT + 4), w.strides, strict=True)
         return {Word(word): s * self.size for word, s in numbers} | {Word.KERNEL_PACK: direction(*w.strides[:2])}
 
-    def phase(self, name: str, chunks: int, work: float, *words: Words, **more: Any) -> None:
+    def product(self, tiles: int) -> dict[str, float]:
+        """Work and FLOPs of the products of some of all tiles."""
+        points = [tile.points for tile in algorithm(self.large).tiles]
+        of_all = sum(n * points[i] * points[j] for n, (i, j) in zip(self.cut.counts, KINDS, strict=True))
+        flops = 2.0 * of_all * self.channels * self.outputs * tiles / self.cut.tiles
+        return {"work": flops / 4 / (self.width // self.size) * CYCLE_NS / BUSY, "flops": flops}
+
+    def transforms(self, vectors: int, each: float) -> dict[str, float]:
+        """Work of the transforms of some vectors."""
+        return {"work": vectors / (self.width // self.size) * each, "flops": 0}
+
+    def phase(self, name: str, chunks: int, *words: Words, **more: Any) -> None:
         """Append a phase."""
         known = ChainMap(*map(dict, words), dict(self.words))
         args = [known.get(word, 0) for word in Word]
-        self.low.phase(f"convolution.winograd.{name}", args, chunks=chunks, work=work, **more, **self.static)
+        self.low.phase(f"convolution.winograd.{name}", args, chunks=chunks, **more, **self.static)
 
 
 def forward(low: Lowering, x: Array, w: Array, b: Array | None, geometry: Geometry, *, large: int) -> Array:
@@ -190,7 +203,7 @@ def _block_tiles(channels: int, dtype: str, large: int) -> int:
     lanes, points = target.lanes(dtype), algorithm(large).points ** 2
     row = 2 * PANEL_VECTORS * target.vector_bytes
     each = points * (_up(channels * target.vector_bytes // lanes, LINE) + row + 2 * LINE)
-    room = min(WORK_ROOM - points * LINE * 2, int(SHARE * cpu.caches().l2))
+    room = min(WORK_ROOM - points * LINE * 4, int(SHARE * cpu.caches().l2))
     return min(_scaled(MOST_TILES, large), room // each)
 
 
@@ -200,28 +213,28 @@ def _in_slices(tiles: int, most: int, large: int) -> bool:
 
 
 def _by_blocks(plan: _Plan, w: Array, words: Words, tiles: int) -> None:
+    """Transform the weight; then each chunk transforms and multiplies a block of tiles."""
     low, channels, outputs = plan.low, plan.channels, plan.outputs
     depth, kernel_point = min(channels, 256), _apart(channels * plan.row)
     made = low.temporary((-(-outputs // plan.panel) * plan.points * kernel_point // plan.size,), w.dtype)
     plan.phase(
         "kernels",
         -(-outputs // plan.panel) * -(-channels // depth),
-        outputs * channels * 8.0,
         plan.kernel(w),
         {Word.KERNEL: reads(w), Word.RESULT: writes(made), Word.DEPTH: depth, Word.KERNEL_POINT: kernel_point},
-        flops=0,
+        **plan.transforms(outputs * channels, KERNEL_NS),
     )
     blocks = -(-plan.cut.tiles // tiles)
     while (rows := plan.cut.rows(blocks)) > tiles:
         blocks += 1
     point = _apart(rows * plan.tiles_row)
     slice_ = min(2 * plan.panel, _up(outputs, plan.panel))
+    low.note(f"block by block: at most {rows} tiles past all output channels, {slice_} at a time")
     for first in range(0, blocks, MAX_CHUNKS):
         some = min(MAX_CHUNKS, blocks - first)
         plan.phase(
             "convolve",
             some,
-            some * rows * plan.points * channels * outputs * 0.02,
             words,
             _sums(plan, rows, slice_),
             {
@@ -230,7 +243,7 @@ def _by_blocks(plan: _Plan, w: Array, words: Words, tiles: int) -> None:
                 Word.DEPTH: channels, Word.SLICE: slice_, Word.SLICES: 1,
                 Word.SUMS_AT: WORK_AT + plan.points * point, Word.CHUNK_OUTPUTS: outputs,
             },
-            flops=0,
+            **plan.product(plan.cut.tiles * some // blocks),
         )  # fmt: skip
 
 
@@ -242,10 +255,10 @@ def _by_slices(plan: _Plan, w: Array, words: Words) -> None:
     rows = plan.cut.rows(blocks)
     point = _apart(rows * plan.tiles_row)
     made = low.temporary((plan.points * point // size,), w.dtype)
-    slice_ = plan.panel * (2 if rows <= few // 2 and outputs > plan.panel * 16 else 1)
+    slice_ = plan.panel * (2 if rows <= _scaled(WIDE_TILES, plan.large) and outputs > plan.panel * 16 else 1)
     sums = _sums(plan, rows, slice_)
-    room = WORK_ROOM - plan.points * sums[Word.SUMS_POINT]
-    most = room // (plan.points * slice_ * size) - 2
+    room = min(WORK_ROOM - plan.points * sums[Word.SUMS_POINT], int(KERNEL_SHARE * cpu.caches().l2))
+    most = max(1, (room // (plan.points * slice_ // plan.panel) - 2 * LINE) // plan.row)
     depth = -(-channels // -(-channels // most))
     kernel_at = WORK_AT + plan.points * sums[Word.SUMS_POINT]
     common = {Word.BLOCKS: blocks, Word.TILES_POINT: point}
@@ -254,16 +267,15 @@ def _by_slices(plan: _Plan, w: Array, words: Words) -> None:
         plan.phase(
             "tiles",
             -(-rows // each),
-            rows * channels * 15.0,
             common,
             {Word.SOURCE: reads(plan.source), Word.RESULT: writes(made), Word.BLOCK: block, Word.CHUNK_ROWS: each},
-            flops=0,
+            **plan.transforms(rows * channels, FAR_NS),
             gradient=False,
         )
+        low.note(f"slice by slice: {rows} tiles past {slice_} output channels, {depth} input channels at a time")
         plan.phase(
             "convolve",
             -(-outputs // slice_),
-            rows * plan.points * channels * outputs * 0.02,
             words,
             common,
             plan.kernel(w),
@@ -273,7 +285,7 @@ def _by_slices(plan: _Plan, w: Array, words: Words) -> None:
                 Word.SUMS_AT: WORK_AT, Word.KERNEL_AT: kernel_at, Word.SLICE: slice_, Word.CHUNK_OUTPUTS: slice_,
                 Word.KERNEL_POINT: _apart(depth * plan.row), Word.SLICES: -(-outputs // slice_),
             },
-            flops=0,
+            **plan.product(rows),
         )  # fmt: skip
 
 
@@ -300,30 +312,28 @@ def weight_gradient(low: Lowering, x: Array, dy: Array, w: Array, geometry: Geom
         plan.phase(
             "tiles",
             -(-rows // each),
-            rows * channels * 15.0,
             common,
             run,
             {Word.SOURCE: reads(source), Word.RESULT: writes(tiles), Word.CHUNK_ROWS: each},
-            flops=0,
+            **plan.transforms(rows * channels, FAR_NS),
             gradient=False,
         )
         other.phase(
             "tiles",
             -(-rows // each),
-            rows * outputs * 15.0,
             {
                 Word.SOURCE: reads(own), Word.RESULT: writes(columns), Word.CHUNK_ROWS: each,
                 Word.TILES_ROW: plan.row, Word.TILES_POINT: panel_point, Word.RUN: plan.panel,
                 Word.RUN_STEP: plan.points * panel_point,
             },
             common,
-            flops=0,
+            **plan.transforms(rows * outputs, FAR_NS),
             gradient=True,
         )  # fmt: skip
+        low.note(f"a chunk: {some} input and {slice_} output channels, {rows} tiles")
         plan.phase(
             "weight_gradient",
             -(-channels // some) * -(-outputs // slice_),
-            rows * plan.points * channels * outputs * 0.02,
             common,
             run,
             plan.kernel(dw),
@@ -334,7 +344,7 @@ def weight_gradient(low: Lowering, x: Array, dy: Array, w: Array, geometry: Geom
                 Word.SUMS_AT: WORK_AT, Word.CHUNK_ROWS: some, Word.CHUNK_OUTPUTS: slice_,
                 Word.SLICES: -(-outputs // slice_), Word.ACCUMULATE: int(block > 0),
             },
-            flops=0,
+            **plan.product(rows),
         )  # fmt: skip
     return dw
 
