@@ -23,7 +23,9 @@ from fastnn.ops.views import put, sliced
 STEPS_AT_ONCE, PANELS_BYTES = 1200, 20 << 10
 # Places at a time where these are the tile's rows, and where they are summed over; channels and outputs then.
 PLACES, PLACES_SUMMED, CHANNELS, OUTPUTS = 768, 224, 64, 128
-LEAST_PLACES = 96
+LEAST_PLACES = 192
+# Fewer channels at a time make room for more places, as long as these are few and many steps are left.
+ENOUGH_PLACES, LEAST_STEPS = 64, 250
 STRIP_SHARE = 1 / 3  # of the second-level cache, for the strip
 SHORT_ROW = 256  # bytes of a place's outputs up to which panels need no packing
 BUSY = 0.88  # the share of the FMA peak that long sums reach
@@ -119,13 +121,29 @@ class _Plan(NamedTuple):
     rows: int
     columns: int
 
+    @property
+    def places(self) -> int:
+        """Places at a time."""
+        return self.samples * self.rows * self.columns
+
 
 def _plan(sides: _Sides, batch: int, channels: int, size: int) -> _Plan | None:
     """How to cut a pass over places of the target; None where a strip does not fit the scratch."""
     taps = max(c.number for c in sides.classes)
     parts = max(1, round(channels * taps / STEPS_AT_ONCE))
-    block = channels if parts == 1 else min(channels, -(-channels // parts // 8) * 8)
-    return _cut(sides, batch, max(1, min(block, MOST_STEPS // taps)), size, PLACES, taps <= MOST_STEPS)
+
+    def cut(parts: int) -> _Plan | None:
+        block = channels if parts == 1 else min(channels, -(-channels // parts // 8) * 8)
+        return _cut(sides, batch, max(1, min(block, MOST_STEPS // taps)), size, PLACES, taps <= MOST_STEPS)
+
+    plan = cut(parts)
+    while plan is not None and plan.places < ENOUGH_PLACES and plan.block * taps > 2 * LEAST_STEPS:
+        parts *= 2
+        finer = cut(parts)
+        if finer is None or finer.places <= plan.places:
+            break
+        plan = finer
+    return plan
 
 
 def _sum_plan(sides: _Sides, batch: int, channels: int, size: int) -> _Plan | None:
@@ -328,7 +346,7 @@ def weight_gradient(low: Lowering, x: Array, dy: Array, w: Array, geometry: Geom
     # what the output got lies in panels where its rows are short and follow each other
     together = got.contiguous and across == 1 and (down == 1 or plan.samples == 1)
     as_it_lies = together and outputs % panel == 0 and got.shape[-1] * size <= SHORT_ROW
-    places = plan.samples * plan.rows * plan.columns
+    places = plan.places
     low.note(f"at a time: {plan.samples} samples, {plan.rows} rows, {plan.columns} columns, {plan.block} channels")
     low.phase(
         "convolution.direct.accumulate",
