@@ -5,6 +5,7 @@ import sysconfig
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import fastnn
 
@@ -20,7 +21,8 @@ def test_one_version():
 def test_the_readmes_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (Path(__file__).parents[1] / "README.md").read_text()
-    first, fit, compiled, second, third = (block.split("```")[0] for block in text.split("```python\n")[1:6])
+    blocks = [block.split("```")[0] for block in text.split("```python\n")[1:8]]
+    first, fit, compiled, images, estimator, second, third = blocks
     rng = np.random.default_rng(0)
     batches = [(rng.random((8, 784), dtype="float32"), rng.integers(0, 10, 8)) for _ in range(3)]
     names = {"batches": batches}
@@ -31,6 +33,9 @@ def test_the_readmes_examples_run(tmp_path, monkeypatch):
     assert (tmp_path / "history.png").exists()
     exec(compiled, names)
     assert len(names["step"].plans) == 1
+    exec(images, {"fastnn": fastnn, "images": rng.random((8, 3, 32, 32), "float32"), "labels": np.arange(8)})
+    pytest.importorskip("sklearn")
+    exec(estimator, names | {"x": batches[0][0], "y": batches[0][1]})
     a = rng.random((4, 4), dtype="float32")
     names |= {"weight": np.ones((3, 784), "float32"), "bias": np.zeros(3, "float32"), "a": a, "b": a}
     names |= {"x": batches[0][0], "c": np.empty((4, 4), "float32")}
