@@ -116,7 +116,7 @@ class _Block(NamedTuple):
     rows: list[Value]  # and, at the end, how many there are
 
 
-class End(NamedTuple):
+class _End(NamedTuple):
     """What a transform reads or writes: address, table of places, step; how far ahead to ask for more, or None."""
 
     at: Value
@@ -165,7 +165,7 @@ class _Winograd:
         self.code.builder.call(function, [self.table(number).value, *(self.code.number(g).value for g in given)])
 
     def transform(
-        self, name: str, left: Matrix, right: Matrix, source: End, target: End, count: Value | int, *, seen: int = 0,
+        self, name: str, left: Matrix, right: Matrix, source: _End, target: _End, count: Value | int, *, seen: int = 0,
         row: Value | None = None, adds: bool = False,
     ) -> None:  # fmt: skip
         """Call a transform."""
@@ -271,12 +271,12 @@ class _Winograd:
                 with code.while_(lambda c=c: c.now.compare("<", args[Word.CHANNELS])):  # type: ignore[misc]
                     some = smaller(args[Word.CHANNELS] - c.now, args[Word.RUN])
                     count, rest = some // self.lanes, some % self.lanes
-                    to_row = End(target.now, self.table(TILES), self.width, far)
-                    own = End(source.now, table, self.width, ahead)
+                    to_row = _End(target.now, self.table(TILES), self.width, far)
+                    own = _End(source.now, table, self.width, ahead)
                     self.transform(f"{name}{number}", left, right, own, to_row, count, seen=TAPS - 1)
                     with code.when(rest.compare("!=", 0)):
-                        stage = End(self.scratch + STAGE_IN_AT, self.table(IN), 0, 0)
-                        behind = End(target.now + count * self.width, to_row.table, 0, None if far is None else 0)
+                        stage = _End(self.scratch + STAGE_IN_AT, self.table(IN), 0, 0)
+                        behind = _End(target.now + count * self.width, to_row.table, 0, None if far is None else 0)
                         source_end = source.now + count * self.width
                         self.copy_tile(stage.at, stage.table, source_end, table, rows, columns, rest)
                         self.transform(f"{name}{number}", left, right, stage, behind, 1, seen=TAPS - 1)
@@ -346,8 +346,8 @@ class _Winograd:
                 lie = (args[Word.KERNEL_OUTPUT], args[Word.KERNEL_CHANNEL], lines, some)
                 packer.packed(args[Word.KERNEL_PACK], target, code.number(self.width), source, *lie)
             taps.now, table.now, step.now = stage, self.table(TAPS_HERE), code.number(self.width)
-        own = End(taps.now, table.now, step.now, args[Word.KERNEL_CHANNEL] * TOGETHER)
-        to_row = End(to, self.table(KERNEL), self.row, self.row * TOGETHER)
+        own = _End(taps.now, table.now, step.now, args[Word.KERNEL_CHANNEL] * TOGETHER)
+        to_row = _End(to, self.table(KERNEL), self.row, self.row * TOGETHER)
         self.transform("kernel", matrix, matrix, own, to_row, some)
 
     # -- products
@@ -356,7 +356,7 @@ class _Winograd:
         self, rows: Value, k: Value, a: Value, a_row: Value, a_step: Value | int, b: Value, b_step: int, b_panel: Value,
         panels: Value, c: Value, old: Value,
     ) -> None:  # fmt: skip
-        """Rows of A past panels of B, into rows of the sums."""
+        """Rows of A past panels of B, into rows of the sums; a step of A that is known says that rows lie along k."""
         code, args = self.code, self.args
         most = self.registers.heights[PANEL_VECTORS][-1]
         table = _tile_table(self.module, self.size, self.registers)
@@ -367,7 +367,7 @@ class _Winograd:
             height = (left.now + (strips - strip.now - 1)) // (strips - strip.now)
             below = target.now + height * args[Word.SUMS_ROW]
             following = source.now + height * a_row
-            if a_step == self.size:  # rows along k: those of the next strip are not in L1 yet
+            if isinstance(a_step, int):  # the rows of the next strip are not in L1 yet
                 self.ask(following, height, a_row, k * self.size)
             values: dict[str, Value | int] = {
                 "k": k, "a": source.now, "a_row": a_row, "a_step": a_step, "b": b, "b_step": b_step, "c": target.now,
@@ -463,11 +463,11 @@ class _Winograd:
                     (INNER_RESULT, EDGE_RESULT), self.scratch + NOWHERE_AT - base,
                 )  # fmt: skip
                 sums = self.scratch + args[Word.SUMS_AT] + place.row * args[Word.SUMS_ROW]
-                own = End(sums, self.table(SUMS), self.width)
-                self.transform(name, left, right, own, End(base, table, self.width, ahead), whole, row=added)
+                own = _End(sums, self.table(SUMS), self.width)
+                self.transform(name, left, right, own, _End(base, table, self.width, ahead), whole, row=added)
                 with code.when(rest.compare("!=", 0)):
-                    stage = End(self.scratch + STAGE_OUT_AT, self.table(OUT), 0, 0)
-                    end = End(sums + behind, own.table)
+                    stage = _End(self.scratch + STAGE_OUT_AT, self.table(OUT), 0, 0)
+                    end = _End(sums + behind, own.table)
                     self.transform(name, left, right, end, stage, 1, row=added + behind)
                     self.copy_tile(base + behind, table, stage.at, stage.table, len(left), len(right), rest)
 
@@ -520,12 +520,12 @@ class _Winograd:
         whole, rest = outputs // self.lanes, outputs % self.lanes
         there = self.table(TAPS_THERE)
         with code.range(0, whole) as i:
-            own = End(sums + i * self.width, self.table(SUMS), args[Word.SUMS_ROW])
-            to = End(base + i * self.width, there, args[Word.KERNEL_CHANNEL])
+            own = _End(sums + i * self.width, self.table(SUMS), args[Word.SUMS_ROW])
+            to = _End(base + i * self.width, there, args[Word.KERNEL_CHANNEL])
             self.transform(name, matrix, matrix, own, to, channels, adds=adds)
         with code.when(rest.compare("!=", 0)), code.range(0, channels) as c:
-            stage = End(self.scratch + STAGE_OUT_AT, self.table(OUT))
-            own = End(sums + whole * self.width + c * args[Word.SUMS_ROW], self.table(SUMS))
+            stage = _End(self.scratch + STAGE_OUT_AT, self.table(OUT))
+            own = _End(sums + whole * self.width + c * args[Word.SUMS_ROW], self.table(SUMS))
             target = base + whole * self.width + c * args[Word.KERNEL_CHANNEL]
             if adds:
                 self.copy_tile(stage.at, stage.table, target, there, TAPS, TAPS, rest)
