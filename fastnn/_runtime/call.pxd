@@ -8,6 +8,7 @@ cdef extern from "call.h" namespace "fastnn" nogil:
     enum:
         MAX_INPUTS "fastnn::MAX_INPUTS"
         MAX_STORAGES "fastnn::MAX_STORAGES"
+        MAX_WORDS "fastnn::MAX_WORDS"
 
     cdef cppclass Signature:
         bint add(cnp.ndarray array)

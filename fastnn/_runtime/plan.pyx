@@ -25,7 +25,7 @@ from libc.stdint cimport int64_t
 from libcpp.vector cimport vector
 
 from fastnn._runtime._fastnn_team cimport Kernel, Phase, run as run_phases
-from fastnn._runtime.call cimport MAX_INPUTS, Signature
+from fastnn._runtime.call cimport MAX_INPUTS, MAX_WORDS, Signature
 from fastnn._runtime.capture cimport note_update, recorder, structure
 from fastnn._runtime.dispatch cimport settings_now
 from fastnn._runtime.layout cimport Extent, extent
@@ -795,11 +795,16 @@ cdef class Replayer:
     """What a compiled function's calls go through: those whose plan is known are replayed here.
 
     A subclass provides `_miss`, which is called where there is none, with the arguments.
+
+    Attributes
+    ----------
+    plan : what the latest call repeated, or recorded; None before.
+    plans : lists of plans, by what `_key` gives; in each the one that was used last stands last.
     """
 
     cdef public Plan plan
-    cdef dict plans
-    cdef Plan recent
+    cdef public dict plans
+    cdef list recent
     cdef bytes recent_key
 
     def __cinit__(self, *args, **kwargs):
@@ -821,17 +826,20 @@ cdef class Replayer:
     cdef Plan known(self, tuple args, list arrays):
         """The plan for arguments, whose arrays are put into a list; None where there is none here."""
         cdef Signature signature
-        cdef Plan plan
         cdef bytes key = self.recent_key
+        cdef list plans = self.recent
         if not self.sign(args, arrays, &signature):
             return None
-        if key is not None and signature.equals(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)):
-            return self.recent
-        key = PyBytes_FromStringAndSize(<const char*>signature.words, signature.bytes_used())
-        plan = self.plans.get(key)
-        if plan is not None:
-            self.recent, self.recent_key = plan, key
-        return plan
+        if key is None or not signature.equals(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)) or not plans:
+            key = PyBytes_FromStringAndSize(<const char*>signature.words, signature.bytes_used())
+            plans = self.plans.get(key)
+            if not plans:
+                return None
+            # letting go of the former list may run anything: no call may find it beside the new key meanwhile
+            self.recent_key = None
+            self.recent = plans
+            self.recent_key = key
+        return <Plan>plans[-1]
 
     cdef bint sign(self, tuple args, list arrays, Signature* signature) except -1:
         """Write down the signature of arguments that are arrays and tensors; False where they are not that simple."""
@@ -853,7 +861,7 @@ cdef class Replayer:
                 array = <cnp.ndarray>value
             else:
                 return False
-            if not signature.add(array):
+            if not signature.add(array) or signature.count + 2 * i >= MAX_WORDS:
                 return False
             arrays.append(array)
             extents[i] = extent(array)
@@ -863,17 +871,12 @@ cdef class Replayer:
                     signature.add_word(<char*>cnp.PyArray_DATA(array) - <char*>cnp.PyArray_DATA(<cnp.ndarray>arrays[k]))
         return True
 
-    def _remember(self, tuple args, Plan plan):
-        """Let calls with arguments like these find a plan here, if they are simple enough."""
+    def _key(self, tuple args, dict kwargs):
+        """What the plans of a call are found by; None where the arguments are not simple enough for that."""
         cdef Signature signature
-        if self.sign(args, [], &signature):
-            self.plans[PyBytes_FromStringAndSize(<const char*>signature.words, signature.bytes_used())] = plan
-
-    def _forget(self):
-        """Let no call find a plan here."""
-        self.plans = {}
-        self.recent = None
-        self.recent_key = None
+        if kwargs or not self.sign(args, [], &signature):
+            return None
+        return PyBytes_FromStringAndSize(<const char*>signature.words, signature.bytes_used())
 
     def _miss(self, args, kwargs):
         raise NotImplementedError

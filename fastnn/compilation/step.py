@@ -102,7 +102,10 @@ def _host_randomness() -> tuple[Any, Any]:
 
 
 def _layout(arrays: list[np.ndarray], leaves: list[Any]) -> tuple[Any, ...]:
-    """What of arrays a plan depends on: dtypes, shapes, strides, gradients, and how they overlap."""
+    """What of arrays a plan depends on: dtypes, shapes, strides, gradients, and how they overlap.
+
+    Of a call's arguments that are no more than some arrays and Tensors, `Replayer` writes down the same, faster.
+    """
     made: list[Any] = [
         (a.dtype, a.shape, a.strides, isinstance(own, TensorBase) and own.requires_grad)
         for a, own in zip(arrays, leaves, strict=True)
@@ -155,14 +158,11 @@ class Compiled(Replayer):
     plans : all plans that are kept, by signature; several where modules were in several modes.
     """
 
-    plans: dict[Any, list[Plan]]
-
     def __init__(
         self, function: Callable[..., Any], strict: bool, gradients: bool, generator: Generator | None = None
     ) -> None:
         functools.update_wrapper(self, function)
         self.function, self.strict, self.gradients, self.generator = function, strict, gradients, generator
-        self.plans = {}
         self.seen: OrderedDict[Any, None] = OrderedDict()
         self.failure: str | None = None
 
@@ -202,7 +202,7 @@ class Compiled(Replayer):
     def _found(self, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: list[Any], form: Any) -> Any:
         """Replay the plan for arguments, or record one."""
         arrays = [leaf.array if isinstance(leaf, TensorBase) else leaf for leaf in leaves]
-        key = (form, _layout(arrays, leaves), is_grad_enabled(), get_precision_now())
+        key = self._key(args, kwargs) or (form, _layout(arrays, leaves), is_grad_enabled(), get_precision_now())
         try:
             plans = self.plans.get(key, [])
         except TypeError as error:
@@ -211,14 +211,16 @@ class Compiled(Replayer):
                 raise CompileError(why) from None
             self._give_up(why, 2)
             return self._eager(args, kwargs)
-        for plan in reversed(plans):
+        for plan in reversed(plans.copy()):
             found = plan.replay(arrays)
             if found is BUSY:
                 return self._eager(args, kwargs)
             if found is not STALE:
                 self.plan = plan
-                if not kwargs:
-                    self._remember(args, plan)
+                with _bookkeeping:
+                    if plan in plans and plan is not plans[-1]:
+                        plans.append(plan)  # where it was until now, it is found first
+                        plans.remove(plan)
                 note_written(plan, leaves)
                 return self._shape(plan.form, found)
         if len(plans) == MAX_MODES and all(plan.is_bound for plan in plans):
@@ -305,7 +307,6 @@ class Compiled(Replayer):
             return returned
         plan.form = None if result_form is _TENSOR else result_form
         with _bookkeeping:
-            self._forget()
             self.plan = plan
             self.plans.setdefault(key, []).append(plan)
             if len(self.plans[key]) > MAX_MODES:

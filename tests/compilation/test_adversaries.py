@@ -1664,6 +1664,20 @@ def test_an_index_out_of_range_in_a_replay(function: Any) -> None:
     assert len(run.plans) == 1
 
 
+@pytest.mark.parametrize("ndim", [1, 8, 20])
+def test_many_arguments_of_one_memory(ndim: int) -> None:
+    memory = numbers(0, 40).reshape(*[1] * (ndim - 1), 40)
+
+    def total(*args: Any) -> Any:
+        return sum((i + 1) * x for i, x in enumerate(args))
+
+    run = fastnn.compile(total)
+    for shift in (0, 0, 1, 1, 0, 2, 2):
+        args = [memory[..., i * shift : i * shift + 8] for i in range(16)]
+        assert np.array_equal(run(*args).array, eager(total)(*args).array)
+    assert len(run.plans) == 3
+
+
 def test_an_exception_in_a_hook_leaves_nothing_behind() -> None:
     net = small()
     handle = net[1].register_forward_hook(lambda *_: 1 / 0)
