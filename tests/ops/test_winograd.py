@@ -319,3 +319,19 @@ def test_strict_precision_chooses_alike_for_any_batch_size():
         whole = ops.conv(x, w, b, padding=1)
         for n in (1, 3):
             np.testing.assert_array_equal(ops.conv(x[:n], w, b, padding=1), whole[:n])
+
+
+def test_transposed_convolutions_go_the_same_ways():
+    rng = np.random.default_rng(4)
+    arrays = [rng.standard_normal(s).astype(np.float32) for s in ((2, 48, 20, 20), (48, 40, 3, 3), (40,))]
+    text = str(fastnn.explain("conv_transpose", *(a.shape for a in arrays), padding=1, backward=True))
+    assert text.count("* winograd 4x4") == 3
+    found = []
+    for backend in ("kernels", "numpy"):
+        with fastnn.use_backend(backend):
+            tensors = [fastnn.tensor(a, requires_grad=True) for a in arrays]
+            y = ops.conv_transpose(*tensors, padding=1)
+            (y * y).sum().backward()
+            found.append([y.detach().numpy(), *(t.grad.numpy() for t in tensors)])
+    for own, wanted in zip(*found, strict=True):
+        assert error(own, wanted) <= BOUND["float32"]
