@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fastnn._kernels import cpu, jit
+from fastnn._kernels.convolution.tile import shapes as convolution_shapes
 from fastnn._kernels.errors import KernelError
 from fastnn._kernels.matmul.table import Tiles
 from fastnn._kernels.objectfile import symbols
@@ -42,6 +43,10 @@ def product(target, dtype):
     return "matmul.product.product", {"dtype": dtype, "width": target.vector_bytes, "registers": target.registers}
 
 
+def convolution(target, dtype):
+    return "convolution.direct.gather", product(target, dtype)[1]
+
+
 def packing(target, dtype):
     return "matmul.pack.panels", {"dtype": dtype, "width": target.vector_bytes}
 
@@ -61,10 +66,8 @@ def kernels():
             jit.code_generator(target)
         except KernelError as error:
             return str(error)
-        wanted = [
-            product(target, dtype),
-            *([packing(target, dtype), *winograd(target, dtype), *OTHERS] if others else []),
-        ]
+        more = [packing(target, dtype), *winograd(target, dtype), *OTHERS] if others else []
+        wanted = [product(target, dtype), convolution(target, dtype), *more]
         return dict(zip((str(w) for w in wanted), compiled(target, wanted), strict=True))
 
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -79,14 +82,21 @@ def found(kernels, name):
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_the_loops_of_register_tiles(kernels, name):
+@pytest.mark.parametrize(
+    ("kernel", "tile", "all_shapes"),
+    [
+        (product, "tile", lambda target: Tiles(target.vector_bytes, target.registers).shapes()),
+        (convolution, "gather", lambda target: convolution_shapes(target.registers)),
+    ],
+)
+def test_the_loops_of_register_tiles(kernels, name, kernel, tile, all_shapes):
     """As many FMAs of whole vectors as the tile has, from registers alone, and no calls."""
     target, dtype, _ = TARGETS[name]
-    code = found(kernels, name)[str(product(target, dtype))]
+    code = found(kernels, name)[str(kernel(target, dtype))]
     size = 4 if dtype == "float32" else 8
     shapes = set()
     for function in functions(code.assembly).values():
-        match = re.fullmatch(rf"fastnn_tile_{size}_(\d+)x(\d+)", function.name)
+        match = re.fullmatch(rf"fastnn_{tile}_{size}_(\d+)x(\d+)", function.name)
         if not match:
             continue
         rows, vectors = map(int, match.groups())
@@ -101,7 +111,7 @@ def test_the_loops_of_register_tiles(kernels, name):
         assert sum(i.is_fma for i in loop.instructions) == rows * vectors, function.name
         assert loop.calls == [], function.name
         assert loop.spills == [], function.name
-    assert shapes == set(Tiles(target.vector_bytes, target.registers).shapes())
+    assert shapes == set(all_shapes(target))
 
 
 @pytest.mark.parametrize("name", [name for name, (target, _, _) in TARGETS.items() if target.fma])
