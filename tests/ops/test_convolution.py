@@ -213,6 +213,23 @@ def test_a_sample_has_the_same_bits_alone_and_on_any_number_of_threads(x, w):
         np.testing.assert_array_equal(one, other[1:])
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_direct_gives_a_sample_the_same_bits_in_any_batch(stride):
+    rng = np.random.default_rng(14)
+    x = rng.standard_normal((5, 14, 14, 256)).astype(np.float32).transpose(0, 3, 1, 2)
+    w = rng.standard_normal((40, 256, 3, 3)).astype(np.float32)
+    geometry = geometry_of(x, w, stride=stride, padding=1)
+    dy = rng.standard_normal((5, *geometry.output, 40)).astype(np.float32).transpose(0, 3, 1, 2)
+    whole = passes(WAYS["direct"], x, w, None, dy, geometry)
+    alone = passes(WAYS["direct"], x[3:4], w, None, dy[3:4], geometry)
+    for which in ("forward", "input gradient"):
+        results = []
+        for execution, result in (whole[which], alone[which]):
+            execution.run()
+            results.append(execution[result])
+        np.testing.assert_array_equal(results[0][3:4], results[1])
+
+
 def test_the_choice_is_explained():
     text = str(fastnn.explain("conv", (4, 32, 14, 14), (32, 1, 3, 3), None, padding=1, groups=32))
     assert "way to convolve (forward)" in text

@@ -26,6 +26,7 @@ PLACES, PLACES_SUMMED, CHANNELS, OUTPUTS = 768, 224, 64, 128
 LEAST_PLACES = 192
 # Fewer channels at a time make room for more places, as long as these are few and many steps are left.
 ENOUGH_PLACES, LEAST_STEPS = 64, 250
+MANY = 1 << 20  # samples, where their number must not count
 STRIP_SHARE = 1 / 3  # of the second-level cache, for the strip
 SHORT_ROW = 256  # bytes of a place's outputs up to which panels need no packing
 BUSY = 0.88  # the share of the FMA peak that long sums reach
@@ -128,22 +129,24 @@ class _Plan(NamedTuple):
 
 
 def _plan(sides: _Sides, batch: int, channels: int, size: int) -> _Plan | None:
-    """How to cut a pass over places of the target; None where a strip does not fit the scratch."""
+    """How to cut a pass over places of the target; None where a strip does not fit the scratch.
+
+    The channels at a time, which the order of a sum follows, do not depend on the batch.
+    """
     taps = max(c.number for c in sides.classes)
     parts = max(1, round(channels * taps / STEPS_AT_ONCE))
 
-    def cut(parts: int) -> _Plan | None:
+    def cut(parts: int, batch: int) -> _Plan | None:
         block = channels if parts == 1 else min(channels, -(-channels // parts // 8) * 8)
         return _cut(sides, batch, max(1, min(block, MOST_STEPS // taps)), size, PLACES, taps <= MOST_STEPS)
 
-    plan = cut(parts)
+    plan = cut(parts, MANY)
     while plan is not None and plan.places < ENOUGH_PLACES and plan.block * taps > 2 * LEAST_STEPS:
-        parts *= 2
-        finer = cut(parts)
+        finer = cut(2 * parts, MANY)
         if finer is None or finer.places <= plan.places:
             break
-        plan = finer
-    return plan
+        plan, parts = finer, 2 * parts
+    return cut(parts, batch)
 
 
 def _sum_plan(sides: _Sides, batch: int, channels: int, size: int) -> _Plan | None:
@@ -227,7 +230,9 @@ def _nanoseconds(problem: Problem) -> float:
     pixels = math.prod(problem.geometry.input) * problem.channels + math.prod(problem.geometry.output) * problem.outputs
     copies = problem.batch * pixels * size / 4 * MEMORY_NS
     if problem.which != "weight gradient":
-        copies += inner * outer * problem.geometry.groups * math.prod(problem.geometry.kernel) * PACK_NS
+        # packing the weight, by sample as in a batch of 16: whatever the batch, the choice is the same
+        packed = inner * outer * problem.geometry.groups * math.prod(problem.geometry.kernel)
+        copies += problem.batch / 16 * packed * PACK_NS
     return problem.flops / (4 * lanes * BUSY) * idle * (1 + 8 / (inner * taps)) * CYCLE_NS + copies
 
 
