@@ -15,8 +15,18 @@ except ModuleNotFoundError as error:
     ) from None
 
 from fastnn.sklearn.boltzmann import BernoulliRBM
+from fastnn.sklearn.fast import FastClassifier, FastRegressor
 from fastnn.sklearn.multilayer_perceptron import MLPClassifier, MLPRegressor
 from fastnn.sklearn.patching import patch, unpatch
 from fastnn.sklearn.search import GridSearch
 
-__all__ = ["BernoulliRBM", "GridSearch", "MLPClassifier", "MLPRegressor", "patch", "unpatch"]
+__all__ = [
+    "BernoulliRBM",
+    "FastClassifier",
+    "FastRegressor",
+    "GridSearch",
+    "MLPClassifier",
+    "MLPRegressor",
+    "patch",
+    "unpatch",
+]

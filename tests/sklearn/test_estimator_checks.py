@@ -15,7 +15,13 @@ EXPECTED = {
         "check_methods_sample_order_invariance": "fails for the score_samples method",
     },
 }
-ESTIMATORS = [ours.MLPClassifier(max_iter=100), ours.MLPRegressor(max_iter=100), ours.BernoulliRBM(n_iter=5)]
+ESTIMATORS = [
+    ours.MLPClassifier(max_iter=100),
+    ours.MLPRegressor(max_iter=100),
+    ours.BernoulliRBM(n_iter=5),
+    ours.FastClassifier(max_iter=50),
+    ours.FastRegressor(max_iter=50),
+]
 
 
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=lambda own: EXPECTED.get(type(own).__name__, {}))
