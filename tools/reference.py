@@ -18,7 +18,10 @@ from typing import Any
 import numpy as np
 
 # Where to begin, in the order of the pages; modules below them are found.
-ROOTS = ("fastnn", "fastnn.ops", "fastnn.nn", "fastnn.optim", "fastnn.data", "fastnn.training", "fastnn.errors")
+ROOTS = (
+    "fastnn", "fastnn.ops", "fastnn.nn", "fastnn.optim", "fastnn.data", "fastnn.training", "fastnn.sklearn",
+    "fastnn.errors",
+)  # fmt: skip
 # A name that several modules share is described in the first of these that has it, else in the deepest module.
 FIRST = ("fastnn.functions", "fastnn.Tensor")
 ELEMENT_TYPES = "element types"
