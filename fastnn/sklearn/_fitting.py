@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import nullcontext
@@ -18,11 +19,13 @@ from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOpti
 from sklearn.utils.fixes import _get_additional_lbfgs_options_dict
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import check_is_fitted, validate_data
+from threadpoolctl import ThreadpoolController
 
 from fastnn.sklearn._engine import Architecture, Array, Trainer, Updates, acquire, make, predict
 from fastnn.sklearn._meeting import current
 
 DENSE_BYTES = 1 << 29  # sparse samples are made dense up to this size
+BLAS_FROM = 100_000  # parameters from which L-BFGS may use several threads
 # what a subclass may have changed that the recorded steps would not notice
 NUMERIC = ("_forward_pass", "_backprop", "_compute_loss_grad", "_loss_grad_lbfgs", "_unpack")
 
@@ -44,6 +47,16 @@ def drive(run: Run) -> None:
                     run.throw(interrupt)
                 except StopIteration:
                     return
+
+
+@functools.cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()  # looks through all libraries, which takes milliseconds
+
+
+def _one_blas_thread() -> Any:
+    """Within it, scipy's own products of short vectors are not shared among threads, which wait for each other."""
+    return _controller().limit(limits=1, user_api="blas")
 
 
 _told: set[str] = set()
@@ -298,18 +311,19 @@ class FastPerceptron(BaseMultilayerPerceptron):  # type: ignore[misc]
             gradient[:end] += decay * parameters[:end]
             return loss, gradient
 
-        found = scipy.optimize.minimize(
-            evaluate,
-            vector.copy(),
-            method="L-BFGS-B",
-            jac=True,
-            options={
-                "maxfun": self.max_fun,
-                "maxiter": self.max_iter,
-                "gtol": self.tol,
-                **_get_additional_lbfgs_options_dict("iprint", 1 if self.verbose else -1),
-            },
-        )
+        with _one_blas_thread() if vector.size < BLAS_FROM else nullcontext():
+            found = scipy.optimize.minimize(
+                evaluate,
+                vector.copy(),
+                method="L-BFGS-B",
+                jac=True,
+                options={
+                    "maxfun": self.max_fun,
+                    "maxiter": self.max_iter,
+                    "gtol": self.tol,
+                    **_get_additional_lbfgs_options_dict("iprint", 1 if self.verbose else -1),
+                },
+            )
         self.n_iter_ = _check_optimize_result("lbfgs", found, self.max_iter)
         self.loss_ = np.float64(found.fun)
         vector[...] = found.x
