@@ -31,8 +31,8 @@ help:  ## list the targets
 install: .venv/.ready  ## build fastnn and install it into .venv
 	$(PY) -m pip install --quiet --no-build-isolation --no-deps --force-reinstall -Cbuild-dir=build/wheel .
 
-demo: install  ## train a network on handwritten digits
-	$(RUN) $(BIN)/fastnn train mnist --compare-numpy --out $(ROOT)/runs/demo
+demo: install  ## train a convolutional network on handwritten digits
+	$(RUN) $(BIN)/fastnn train mnist --model lenet --compare-numpy --out $(ROOT)/runs/demo
 
 test: install  ## run the tests against the installed wheel
 	$(PYTEST) $(ROOT)/tests $(ARGS)

@@ -152,7 +152,7 @@ def train(
         int | None, typer.Option(min=1, max=1024, help="Compute threads  [default: FASTNN_NUM_THREADS, else the cores]")
     ] = None,
     compare_numpy: Annotated[
-        bool, typer.Option("--compare-numpy", help="Also measure an epoch on the NumPy reference.")
+        bool, typer.Option("--compare-numpy", help="Also measure an epoch, or 20 s of one, on the NumPy reference.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors alone.")] = False,
 ) -> None:

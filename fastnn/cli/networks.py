@@ -36,7 +36,7 @@ SGD: dict[str, Any] = {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
 OWN = Network()  # of somebody's own
 NETWORKS = {
     "mlp": OWN,
-    "lenet": Network("lenet", lr=0.002),
+    "lenet": Network("lenet", lr=0.002, augmented=True),
     "allcnn-small": Network("allcnn_small", lr=0.002, epochs=15, augmented=True),
     "resnet10-small": Network("resnet10_small", {}, "SGD", SGD, 0.05, 128, 15, True),
     "resnet18": Network("resnet18", {"stem": "cifar"}, "SGD", SGD, 0.05, 128, 15, True),

@@ -24,7 +24,6 @@ from benchmarks.peers.cases import (
     operators,
     optimizers,
     pooling,
-    sklearn_estimators,
 )
 from benchmarks.peers.cases.numpy_step import NumpyStep
 from benchmarks.peers.cases.steps import problem
