@@ -58,7 +58,7 @@ def line() -> Any:
 def _sides(setup: Callable[[bool], Work]) -> dict[str, Side]:
     theirs = numpy_side(lambda seed: setup(False))
     theirs.packages = ("scikit-learn", *theirs.packages)
-    return {"fastnn": fastnn_side(lambda seed: setup(True)), "scikit-learn": theirs}
+    return {"fastnn": fastnn_side(lambda seed: setup(True)), "sklearn": theirs}
 
 
 def _fit(name: str, kind: str, data: Callable[[], Any], bar: Bar, dtype: str = "float64", **parameters: Any) -> Case:
