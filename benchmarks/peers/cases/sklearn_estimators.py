@@ -75,7 +75,9 @@ def _fit(name: str, kind: str, data: Callable[[], Any], bar: Bar, dtype: str = "
 
         return Work(run=lambda: estimator.fit(x, y), verify=verify)
 
-    return Case(name, _sides(setup), bar=bar, dtype=dtype, rtol=1e-3, atol=1e-3)
+    # two hundred iterations of L-BFGS part by rounding: they end as near as two seeds
+    tolerance = 0.03 if parameters.get("solver") == "lbfgs" else 1e-3
+    return Case(name, _sides(setup), bar=bar, dtype=dtype, rtol=tolerance, atol=tolerance)
 
 
 def _ask(name: str, rows: int, bar: Bar) -> Case:
