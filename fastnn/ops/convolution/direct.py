@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from fastnn._kernels import cpu
 from fastnn._kernels.convolution.layout import MOST_ROWS, MOST_STEPS, STRIP_ROOM
-from fastnn._kernels.matmul.table import CYCLE_NS, MEMORY_NS, PACK_NS, direction
+from fastnn._kernels.matmul.table import CYCLE_NS, MEMORY_NS, direction
 from fastnn.ops.convolution import spread
 from fastnn.ops.convolution.classes import axis_classes
+from fastnn.ops.convolution.general import weights_nanoseconds
 from fastnn.ops.convolution.geometry import Geometry, Problem
 from fastnn.ops.convolution.images import ENOUGH_CHUNKS, distances, two, with_rows
 from fastnn.ops.convolution.layout import channels_second, ready, split
@@ -29,7 +30,8 @@ ENOUGH_PLACES, LEAST_STEPS = 64, 250
 MANY = 1 << 20  # samples, where their number must not count
 STRIP_SHARE = 1 / 3  # of the second-level cache, for the strip
 SHORT_ROW = 256  # bytes of a place's outputs up to which panels need no packing
-BUSY = 0.88  # the share of the FMA peak that long sums reach
+# The share of the FMA peak that long sums reach; in the weight gradient, parts of which are added up afterwards.
+BUSY, GRADIENT_BUSY = 0.88, 0.7
 
 
 class _Class(NamedTuple):
@@ -229,11 +231,9 @@ def _nanoseconds(problem: Problem) -> float:
     idle = -(-outer // lanes) * lanes / outer
     pixels = math.prod(problem.geometry.input) * problem.channels + math.prod(problem.geometry.output) * problem.outputs
     copies = problem.batch * pixels * size / 4 * MEMORY_NS
-    if problem.which != "weight gradient":
-        # packing the weight, by sample as in a batch of 16: whatever the batch, the choice is the same
-        packed = inner * outer * problem.geometry.groups * math.prod(problem.geometry.kernel)
-        copies += problem.batch / 16 * packed * PACK_NS
-    return problem.flops / (4 * lanes * BUSY) * idle * (1 + 8 / (inner * taps)) * CYCLE_NS + copies
+    busy = BUSY if problem.which != "weight gradient" else GRADIENT_BUSY
+    products = problem.flops / (4 * lanes * busy) * idle * (1 + 8 / (inner * taps)) * CYCLE_NS
+    return products + copies + weights_nanoseconds(problem)
 
 
 def _bias(low: Lowering, b: Array, groups: int, panel: int) -> Array:

@@ -27,6 +27,8 @@ from fastnn.ops.views import fill, put, sliced
 
 # The share of the FMA peak that products of many channels reach.
 BUSY = 0.7
+# Nanoseconds to read a weight from memory and to pack it.
+WEIGHT_NS = 2.0
 SHORT = 40  # places of the last axis up to which a weight's gradient unfolds the input along it
 
 
@@ -217,4 +219,12 @@ def nanoseconds(problem: Problem) -> float:
     busy = BUSY * min(1.0, max(1, narrow) / (2 * lanes))
     pixels = math.prod(geometry.input) * problem.channels + math.prod(geometry.output) * problem.outputs
     copied = problem.batch * pixels * (8 if problem.dtype == "float64" else 4) / 4 if max(geometry.kernel) > 1 else 0
-    return problem.flops / (4 * lanes * busy) * CYCLE_NS + 2 * copied * MEMORY_NS
+    return problem.flops / (4 * lanes * busy) * CYCLE_NS + 2 * copied * MEMORY_NS + weights_nanoseconds(problem)
+
+
+def weights_nanoseconds(problem: Problem) -> float:
+    """What it takes to read and pack a weight: the same for all ways that do, whose order so is that of any batch."""
+    if problem.which == "weight gradient":
+        return 0.0
+    geometry = problem.geometry
+    return problem.channels // geometry.groups * problem.outputs * math.prod(geometry.kernel) * WEIGHT_NS
