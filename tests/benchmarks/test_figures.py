@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from benchmarks.figures import matmul, steps
+from benchmarks.figures import convolutions, matmul, steps
 from benchmarks.peers.case import Case
 
 
@@ -140,3 +140,25 @@ def test_bad_options_of_steps(given, capsys):
     with pytest.raises(SystemExit):
         steps.main(given)
     assert "must be positive" in capsys.readouterr().err
+
+
+def test_the_table_of_convolutions(tmp_path):
+    group = convolutions.GROUPS[0]
+    results = [
+        {
+            "case": f"conv-{which}-{p.name}", "threads": 1, "ours": 1.0, "theirs": 2.0, "ratio": 2.0 * (i + 1),
+            "low": 1.9, "high": 2.1, "flops": 5e9, "others": 0.0,
+        }
+        for p in group.problems[:2]
+        for i, which in enumerate(convolutions.PASSES)
+    ]  # fmt: skip
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{convolutions.BEGIN}\nold\n{convolutions.END}\nafter\n")
+    convolutions.write({"peak": 1e11, "results": results}, page)
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert f"| {group.problems[0].name} | 5 (5%) / 2 (2%): **2.00** |" in text
+    assert "| *3x3, batch 16, geometric mean* | 2.00 (bar 2.4) | 4.00 (bar 2.3) | 6.00 (bar 2.6) |" in text
+    assert convolutions.BEGIN in convolutions.PAGE.read_text()

@@ -126,35 +126,45 @@ def _cases(problem: Problem, *bars: float | None) -> list[Case]:
     ]
 
 
-CASES = [
-    case
-    for problems, bars in (
-        # bars of a group are those of its geometric mean
-        ([Problem(16, c, n, c, 3) for c, n in ((64, 56), (128, 28), (256, 14), (512, 7))], (2.4, 2.3, 2.6)),
-        ([Problem(1, c, n, c, 3) for c, n in ((64, 56), (128, 28), (256, 14), (512, 7))], (1.7, None, None)),
+class Group(NamedTuple):
+    """Problems whose geometric means shall reach bars, one for each pass; None: nothing is asked."""
+
+    title: str
+    problems: tuple[Problem, ...]
+    bars: tuple[float | None, float | None, float | None]
+
+
+_SQUARE = ((64, 56), (128, 28), (256, 14), (512, 7))
+GROUPS = (
+    Group("3x3, batch 16", tuple(Problem(16, c, n, c, 3) for c, n in _SQUARE), (2.4, 2.3, 2.6)),
+    Group("3x3, batch 1", tuple(Problem(1, c, n, c, 3) for c, n in _SQUARE), (1.7, None, None)),
+    Group(
+        "stride 2, 1x1, 5x5, dilated",
         (
-            [
-                Problem(16, 64, 56, 128, 3, 2),
-                Problem(16, 256, 14, 512, 3, 2),
-                Problem(16, 64, 56, 64, 1),
-                Problem(16, 256, 14, 1024, 1),
-                Problem(16, 256, 56, 128, 1, 2),
-                Problem(16, 32, 28, 64, 5),
-                Problem(16, 64, 28, 64, 3, 1, 2),
-            ],
-            (1.0, 1.0, 1.0),
+            Problem(16, 64, 56, 128, 3, 2),
+            Problem(16, 256, 14, 512, 3, 2),
+            Problem(16, 64, 56, 64, 1),
+            Problem(16, 256, 14, 1024, 1),
+            Problem(16, 256, 56, 128, 1, 2),
+            Problem(16, 32, 28, 64, 5),
+            Problem(16, 64, 28, 64, 3, 1, 2),
         ),
+        (1.0, 1.0, 1.0),
+    ),
+    Group(
+        "first layers",
         (
-            [
-                Problem(32, 1, 28, 32, 3),
-                Problem(32, 1, 28, 32, 5),
-                Problem(32, 3, 32, 64, 3),
-                Problem(16, 3, 224, 64, 7, 2),
-            ],
-            (1.4, 3.0, 1.1),
+            Problem(32, 1, 28, 32, 3),
+            Problem(32, 1, 28, 32, 5),
+            Problem(32, 3, 32, 64, 3),
+            Problem(16, 3, 224, 64, 7, 2),
         ),
-        ([Problem(16, c, n, c, 3, groups=c) for c, n in ((32, 112), (128, 56), (512, 14))], (1.3, 1.3, 1.3)),
-    )
-    for problem in problems
-    for case in _cases(problem, *bars)
-]
+        (1.4, 3.0, 1.1),
+    ),
+    Group(
+        "depthwise",
+        tuple(Problem(16, c, n, c, 3, groups=c) for c, n in ((32, 112), (128, 56), (512, 14))),
+        (1.3, 1.3, 1.3),
+    ),
+)
+CASES = [case for group in GROUPS for problem in group.problems for case in _cases(problem, *group.bars)]
