@@ -26,11 +26,14 @@ def state(net, o):
 
 sent = [0.0]
 def interrupt_after(seconds):
+    started = threading.Event()  # starting a thread is not what is to be interrupted
     def send():
+        started.wait()
         time.sleep(seconds)
         sent[0] = time.monotonic()
         os.kill(os.getpid(), signal.SIGINT)
     threading.Thread(target=send, daemon=True).start()
+    started.set()
 
 def perceptron(width):
     fastnn.manual_seed(1)

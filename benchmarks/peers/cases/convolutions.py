@@ -63,7 +63,12 @@ def arrays(problem: Problem, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     x = random.standard_normal((p.batch, p.channels, p.extent, p.extent), np.float32)
     w = random.standard_normal((p.outputs, p.channels // p.groups, p.kernel, p.kernel), np.float32)
     dy = random.standard_normal((p.batch, p.outputs, p.places, p.places), np.float32)
-    return channels_last(x), w / np.float32((w[0].size) ** 0.5), channels_last(dy)
+    # sums of about 1, over taps and channels and over places
+    return (
+        channels_last(x),
+        w / np.float32(w[0].size ** 0.5),
+        channels_last(dy / np.float32((p.batch * p.places**2) ** 0.5)),
+    )
 
 
 def _torch(problem: Problem, which: str, contiguous: bool, seed: int) -> Work:
