@@ -140,7 +140,9 @@ def largest(dtype: str, adaptive: bool, number: str, whole: bool) -> Any:
         def output(sample: Value, spans: list[Any], own: Value) -> None:
             start = args[2] + sample * args[7] * size
             (i0, _, u), (j0, _, v), (k0, _, w) = spans
-            lowest = flat(i0, j0, k0) if whole else windows.number(u, v, w)
+            # of a window without an element the first place lies beyond the input
+            inside = (smaller(p, axis.input - 1) for p, axis in zip((i0, j0, k0), windows.axes, strict=True))
+            lowest = flat(*inside) if whole else windows.number(u, v, w)
 
             def tile(index: Any, mask: Any | None, count: int) -> None:
                 lanes, numbers = Lanes(code.builder, dtype, count), Lanes(code.builder, number, count)

@@ -148,6 +148,8 @@ class DataLoader:
         """The batches of the next epoch from a number on, without making those before it."""
         epoch = self._epoch
         self._epoch += 1
+        if self.transform is not None:
+            self.seed  # noqa: B018 - drawn here, where it is needed: threads that make batches would each draw one
         if not self._has_items:
             return islice(self._iterated(epoch), first, None)
         if self._arrays is not None and self.sampler is None and self.batch_sampler is None:

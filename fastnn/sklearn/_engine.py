@@ -190,7 +190,14 @@ class Trainer:
     def holds(self, columns: Columns) -> bool:
         """Whether an estimator's parameters are this trainer's."""
         lent = self.lent()
-        return lent is not None and columns[0][0].__array_interface__["data"][0] == self.buffer.ctypes.data
+        if lent is None:
+            return False
+        pairs = (
+            pair
+            for own, given in zip(self._views(lent), columns, strict=False)
+            for pair in zip(own, given, strict=True)
+        )
+        return all(mine.ctypes.data == other.ctypes.data for mine, other in pairs)
 
     def adopt(self, columns: Columns) -> Columns:
         """Take over the values of an estimator's parameters and states; returns what it is to hold instead."""

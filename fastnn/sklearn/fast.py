@@ -331,15 +331,17 @@ class FastClassifier(ClassifierMixin, FastEstimator):  # type: ignore[misc]
         """Train for one epoch more; the first call needs `classes` where `y` does not hold them all."""
         known = hasattr(self, "module_")
         if not known and classes is not None:
-            self._label_binarizer = LabelBinarizer().fit(classes)
-        return self._train(X, y, sample_weight, 1, known, False)
+            self._label_binarizer, self._classes_given = LabelBinarizer().fit(classes), True
+        try:
+            return self._train(X, y, sample_weight, 1, known, False)
+        finally:
+            self.__dict__.pop("_classes_given", None)
 
     def _encoded(self, y: Array, known: bool) -> Array:
         check_classification_targets(y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        given = hasattr(self, "_label_binarizer") and not hasattr(self, "module_")
-        if not known and not given:
+        if not known and not hasattr(self, "_classes_given"):  # what a fit that failed has left does not count
             self._label_binarizer = LabelBinarizer().fit(y)
         self.classes_ = self._label_binarizer.classes_
         if self._label_binarizer.y_type_.startswith("multilabel"):

@@ -146,3 +146,12 @@ def test_a_compiled_step_with_convolutions_and_pools():
         x, y = rng.standard_normal((5, 1, 14, 14)).astype("f4"), rng.integers(0, 4, 5)
         expected = body(nets[0], optimizers[0])(fastnn.from_numpy(x), fastnn.from_numpy(y))
         assert compiled(x, y).item() == expected.item()
+
+
+def test_windows_without_an_element_stay_inside():
+    x = fastnn.zeros(1, 3, 40).requires_grad_()
+    y, places = F.max_pool1d(x, 2, 20, 30, 60, return_indices=True)
+    assert np.isneginf(y.detach().numpy()).any()
+    assert 0 <= places.numpy().min() <= places.numpy().max() < 40
+    y.sum().backward()
+    assert x.grad.shape == x.shape

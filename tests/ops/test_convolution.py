@@ -235,3 +235,17 @@ def test_the_choice_is_explained():
     assert "way to convolve (forward)" in text
     assert "convolution.depthwise.correlate" in text
     assert "more than one channel a group" in str(fastnn.explain("conv", (4, 32, 14, 14), (32, 32, 3, 3), None))
+
+
+def test_strict_gradients_of_an_input_do_not_depend_on_the_batch():
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((32, 8, 5, 5), "f4"), rng.standard_normal((64, 8, 3, 3), "f4")
+    dy = rng.standard_normal((32, 64, 3, 3), "f4")
+    with fastnn.set_precision("strict"):
+        found = []
+        for count in (1, 3, 10, 32):
+            own = fastnn.from_numpy(x[:count].copy()).requires_grad_()
+            fastnn.nn.functional.conv2d(own, fastnn.from_numpy(w)).backward(fastnn.from_numpy(dy[:count].copy()))
+            found.append(own.grad.numpy())
+    for part in found:
+        np.testing.assert_array_equal(part, found[-1][: len(part)])

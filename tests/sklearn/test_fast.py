@@ -165,3 +165,14 @@ def test_searches_and_pipelines_take_them():
 def test_wrong_parameters_say_so(wrong, error, text):
     with pytest.raises(error, match=text):
         FastClassifier(**wrong).fit(X, Y)
+
+
+def test_a_fit_that_failed_leaves_no_classes():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((20, 3))
+    classifier = FastClassifier(hidden_layer_sizes=(0,), max_iter=1)
+    with pytest.raises(ValueError):
+        classifier.fit(x, np.arange(20) % 3)
+    classifier.set_params(hidden_layer_sizes=(4,)).fit(x, np.arange(20) % 2)
+    assert classifier.classes_.tolist() == [0, 1]
+    assert classifier.predict_proba(x).shape == (20, 2)

@@ -183,3 +183,12 @@ def test_the_numpy_backend_follows_the_same_course(solver):
     with fastnn.use_backend("numpy"):
         made = both("MLPClassifier", X[:50], Y[:50], solver=solver, batch_size=20, max_iter=3)
         assert_alike(*made, X)
+
+
+def test_an_estimator_that_holds_anothers_array_leaves_the_rest_alone():
+    first, second = (ours.MLPClassifier((8,), max_iter=3, random_state=seed).fit(X, Y) for seed in (0, 1))
+    kept = [a.copy() for a in (first.coefs_[1], *first.intercepts_)]
+    second.coefs_[0] = first.coefs_[0]
+    second.partial_fit(X, Y)
+    for now, before in zip((first.coefs_[1], *first.intercepts_), kept, strict=True):
+        np.testing.assert_array_equal(now, before)

@@ -13,7 +13,7 @@ from fastnn._kernels.matmul.table import CYCLE_NS, MEMORY_NS, direction
 from fastnn.ops.convolution import spread
 from fastnn.ops.convolution.classes import axis_classes
 from fastnn.ops.convolution.general import weights_nanoseconds
-from fastnn.ops.convolution.geometry import Geometry, Problem
+from fastnn.ops.convolution.geometry import ANY_BATCH, Geometry, Problem
 from fastnn.ops.convolution.images import ENOUGH_CHUNKS, distances, two, with_rows
 from fastnn.ops.convolution.layout import channels_second, ready, split
 from fastnn.ops.lowering import MAX_CHUNKS, Array, Candidate, Lowering, reads, writes
@@ -314,8 +314,9 @@ def input_gradient(low: Lowering, dy: Array, w: Array, geometry: Geometry) -> Ar
     """As `variants.Variant` has it."""
     channels = geometry.groups * w.shape[1]
     problem = Problem("input gradient", geometry, dy.shape[0], channels, dy.shape[1], dy.dtype)
-    refused, gathered = spread.refuses(problem), _nanoseconds(problem)
-    other = float("inf") if refused else spread.nanoseconds(problem)
+    typical = problem._replace(batch=ANY_BATCH)  # whatever the batch, the same: a sample keeps its bits
+    refused, gathered = spread.refuses(typical), _nanoseconds(typical)
+    other = float("inf") if refused else spread.nanoseconds(typical)
     low.consider(
         "gradient of the input",
         [

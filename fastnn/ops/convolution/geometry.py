@@ -10,6 +10,8 @@ from fastnn.errors import ShapeError
 from fastnn.ops.op import Shape
 
 PLACES, TAPS, MOST = "ABC", "abc", 1 << 31
+# The batch size for which a way is chosen where the choice may not depend on it.
+ANY_BATCH = 16
 
 Pass = Literal["forward", "input gradient", "weight gradient"]
 

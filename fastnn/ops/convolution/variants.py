@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from fastnn._precision import get_precision
 from fastnn.ops.convolution import depthwise, direct, general, winograd
-from fastnn.ops.convolution.geometry import Geometry, Problem
+from fastnn.ops.convolution.geometry import ANY_BATCH, Geometry, Problem
 from fastnn.ops.lowering import Array, Candidate, Lowering
 
 
@@ -53,8 +53,6 @@ VARIANTS = (
     _variant("depthwise", depthwise),
     _variant("direct", direct),
 )
-# The batch size for which a way is chosen where the choice may not depend on it.
-ANY_BATCH = 16
 
 
 def choose(low: Lowering, problem: Problem) -> Variant:
