@@ -38,7 +38,7 @@ NETWORKS = {
     "mlp": OWN,
     "lenet": Network("lenet", lr=0.002, augmented=True),
     "allcnn-small": Network("allcnn_small", lr=0.002, epochs=15, augmented=True),
-    "resnet10-small": Network("resnet10_small", {}, "SGD", SGD, 0.05, 128, 15, True),
+    "resnet10-small": Network("resnet10_small", {}, "SGD", SGD, 0.05, 128, 20, True),
     "resnet18": Network("resnet18", {"stem": "cifar"}, "SGD", SGD, 0.05, 128, 15, True),
 }
 
