@@ -14,6 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from fastnn._kernels.emit import internal
 from fastnn._kernels.vector import I64, Value, call, emitted, loop, select
 
 Int = Value | int
@@ -101,12 +102,8 @@ class Code:
     def move(self, width: int, target: Value, target_step: Int, source: Value, source_step: Int, length: Int) -> None:
         """Copy elements of `width` bytes between addresses; steps in bytes. One function of the module serves all."""
         module, name = self.builder.module, f"fastnn_move{width}"
-        function = module.globals.get(name)
-        if function is None:
-            function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 5), name)
-            function.linkage = "internal"
-            function.attributes.add("noinline")
-            function.attributes.add("optsize")
+        function, fresh = internal(module, name, ir.FunctionType(ir.VoidType(), [I64] * 5), "optsize")
+        if fresh:
             builder = ir.IRBuilder(function.append_basic_block())
             kind = ir.IntType(8 * width).as_pointer()
             to, to_step, of, of_step, count = function.args

@@ -33,6 +33,31 @@ def declare(module: ir.Module, name: str, result: ir.Type, arguments: Sequence[i
     return found if found is not None else ir.Function(module, ir.FunctionType(result, arguments), name)
 
 
+def internal(module: ir.Module, name: str, kind: ir.FunctionType, attribute: str) -> tuple[ir.Function, bool]:
+    """The module's own function of a name, never inlined, and whether it is new and wants its body.
+
+    `attribute` : one of LLVM's more, such as ``"nounwind"``.
+    """
+    found = module.globals.get(name)
+    if found is not None:
+        return found, False
+    function = ir.Function(module, kind, name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    function.attributes.add(attribute)
+    return function, True
+
+
+def function_table(module: ir.Module, name: str, kind: ir.FunctionType, functions: Sequence[Any]) -> ir.GlobalVariable:
+    """A constant array of functions of one type (null where there is none), to pick from by number."""
+    kind = ir.ArrayType(kind.as_pointer(), len(functions))
+    variable = ir.GlobalVariable(module, kind, name)
+    variable.linkage = "internal"
+    variable.global_constant = True
+    variable.initializer = ir.Constant(kind, functions)
+    return variable
+
+
 class Vectors:
     """Emits operations on vectors of `width` bytes whose elements take `size` bytes (4 or 8).
 

@@ -9,7 +9,7 @@ from llvmlite import ir
 from fastnn._kernels.control import Code, Local, smaller
 from fastnn._kernels.convolution import tile
 from fastnn._kernels.convolution.layout import A_ROWS, C_ROWS, EDGE_AT, EDGE_ROWS, STEPS
-from fastnn._kernels.emit import POINTER, Vectors
+from fastnn._kernels.emit import POINTER, Vectors, function_table
 from fastnn._kernels.matmul.pack import Packer
 from fastnn._kernels.vector import I64, ITEMSIZES, Value, select
 
@@ -49,11 +49,7 @@ class Sweep:
         for rows, vectors in tile.shapes(self.registers):
             function = tile.define_tile(module, self.size, self.width, rows, vectors)
             slots[(rows - 1) * VECTORS + vectors - 1] = function
-        variable = ir.GlobalVariable(module, ir.ArrayType(pointer, len(slots)), f"fastnn_gather_tiles_{self.size}")
-        variable.linkage = "internal"
-        variable.global_constant = True
-        variable.initializer = ir.Constant(variable.type.pointee, slots)
-        return variable
+        return function_table(module, f"fastnn_gather_tiles_{self.size}", tile.TYPE, slots)
 
     def _tile(self, rows: Value, vectors: Value, *arguments: Value | int) -> None:
         builder = self.code.builder

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from fastnn._kernels.emit import I64, POINTER, Value, Vectors
+from fastnn._kernels.emit import I64, POINTER, Value, Vectors, internal
 
 # Arguments of a tile, offsets and distances in bytes: how many k; A, tables of its rows' and of the steps' offsets; B,
 # from row to row; C, the table of its rows' offsets; whether the sums start from C; a row to add, or null; how many
@@ -38,12 +38,9 @@ def define_tile(module: ir.Module, size: int, width: int, rows: int, vectors: in
     Elements have `size` bytes, vectors `width`.
     """
     name = f"fastnn_gather_{size}_{rows}x{vectors}"
-    if name in module.globals:
-        return module.globals[name]
-    function = ir.Function(module, TYPE, name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    function.attributes.add("nounwind")
+    function, fresh = internal(module, name, TYPE, "nounwind")
+    if not fresh:
+        return function
     _emit(function, size, width, rows, vectors)
     return function
 

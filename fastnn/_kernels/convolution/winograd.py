@@ -34,7 +34,7 @@ from fastnn._kernels.convolution.winograd_layout import (
 )
 from fastnn._kernels.convolution.winograd_matrices import TAPS, Matrix, algorithm, transposed
 from fastnn._kernels.convolution.winograd_transform import define_places, define_transform
-from fastnn._kernels.emit import POINTER, Vectors
+from fastnn._kernels.emit import POINTER, Vectors, function_table
 from fastnn._kernels.jit import kernel
 from fastnn._kernels.matmul import tile
 from fastnn._kernels.matmul.pack import Packer
@@ -541,9 +541,4 @@ def _tile_table(module: ir.Module, size: int, registers: Tiles) -> ir.GlobalVari
     style = tile.Style(registers.masks, registers.prefetch)
     rows = registers.heights[PANEL_VECTORS]
     slots = [tile.define_tile(module, size, registers.width, r, PANEL_VECTORS, style) for r in rows]
-    kind = ir.ArrayType(tile.TYPE.as_pointer(), len(slots))
-    variable = ir.GlobalVariable(module, kind, name)
-    variable.linkage = "internal"
-    variable.global_constant = True
-    variable.initializer = ir.Constant(kind, slots)
-    return variable
+    return function_table(module, name, tile.TYPE, slots)

@@ -14,7 +14,7 @@ from fractions import Fraction
 from llvmlite import ir
 
 from fastnn._kernels.convolution.winograd_matrices import Matrix, transposed
-from fastnn._kernels.emit import I64, POINTER, Value, Vectors
+from fastnn._kernels.emit import I64, POINTER, Value, Vectors, internal
 from fastnn._kernels.vector import loop
 
 # Addresses are int64, steps in bytes. For `count` vectors, the source and the target move by their steps; a table holds
@@ -42,12 +42,9 @@ def define_transform(
     adds : add to what the target holds.
     """
     full = f"fastnn_winograd_{name}_{size}"
-    if full in module.globals:
-        return module.globals[full]
-    function = ir.Function(module, TYPE, full)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    function.attributes.add("nounwind")
+    function, fresh = internal(module, full, TYPE, "nounwind")
+    if not fresh:
+        return function
     function.attributes.alignstack = width  # half of a tile is spilled, to whole lines of the cache
     builder = ir.IRBuilder(function.append_basic_block("start"))
     v = Vectors(builder, size, width)
@@ -92,12 +89,9 @@ def define_places(module: ir.Module, pitch: int) -> ir.Function:
     image; distances between rows and columns; what stands for a place outside.
     """
     name = f"fastnn_winograd_places_{pitch}"
-    if name in module.globals:
-        return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 10), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    function.attributes.add("optsize")
+    function, fresh = internal(module, name, ir.FunctionType(ir.VoidType(), [I64] * 10), "optsize")
+    if not fresh:
+        return function
     b = ir.IRBuilder(function.append_basic_block("start"))
     table, y, x, rows, columns, height, width, row_step, column_step, outside = function.args
     pointer = b.inttoptr(table, POINTER)

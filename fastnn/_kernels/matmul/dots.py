@@ -17,7 +17,7 @@ from typing import Any
 from llvmlite import ir
 
 from fastnn._kernels.control import Code, smaller
-from fastnn._kernels.emit import Vectors
+from fastnn._kernels.emit import Vectors, internal
 from fastnn._kernels.vector import I64, Lanes, Value, fma, loop, mask_of, select
 
 # Bytes of all lanes: 64 of float32, 32 of float64.
@@ -32,12 +32,9 @@ def define_dots(module: ir.Module, size: int, width: int) -> ir.Function:
     a and c are contiguous.
     """
     name = f"fastnn_dots_{size}"
-    if name in module.globals:
-        return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * len(ARGUMENTS)), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    function.attributes.add("nounwind")
+    function, fresh = internal(module, name, ir.FunctionType(ir.VoidType(), [I64] * len(ARGUMENTS)), "nounwind")
+    if not fresh:
+        return function
     builder = ir.IRBuilder(function.append_basic_block("start"))
     given = dict(zip(ARGUMENTS, (Value(builder, a) for a in function.args), strict=True))
     code = Code(builder)

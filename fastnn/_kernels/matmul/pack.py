@@ -16,7 +16,7 @@ import numpy as np
 from llvmlite import ir
 
 from fastnn._kernels.control import Code, Words, smaller, traced
-from fastnn._kernels.emit import Vectors
+from fastnn._kernels.emit import Vectors, internal
 from fastnn._kernels.jit import kernel
 from fastnn._kernels.matmul.layout import PanelWord
 from fastnn._kernels.matmul.table import PACK_ALONG, PACK_ANY, PACK_BESIDE
@@ -37,12 +37,9 @@ class Packer:
 
     def _call(self, name: str, emit: Callable[..., None], *arguments: Value) -> None:
         full = f"fastnn_pack_{name}_{self.size}"
-        function = self.module.globals.get(full)
-        if function is None:
-            function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [I64] * len(arguments)), full)
-            function.linkage = "internal"
-            function.attributes.add("noinline")
-            function.attributes.add("nounwind")
+        kind = ir.FunctionType(ir.VoidType(), [I64] * len(arguments))
+        function, fresh = internal(self.module, full, kind, "nounwind")
+        if fresh:
             builder = ir.IRBuilder(function.append_basic_block("start"))
             emit(Code(builder), Vectors(builder, self.size, self.width), *(Value(builder, a) for a in function.args))
             builder.ret_void()

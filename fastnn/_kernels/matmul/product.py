@@ -22,7 +22,7 @@ import numpy as np
 from llvmlite import ir
 
 from fastnn._kernels.control import Code, Local, Words, smaller, traced
-from fastnn._kernels.emit import POINTER
+from fastnn._kernels.emit import POINTER, function_table
 from fastnn._kernels.jit import kernel
 from fastnn._kernels.matmul import pack, tile
 from fastnn._kernels.matmul.dots import define_dots
@@ -419,9 +419,4 @@ def _tile_table(module: ir.Module, size: int, tiles: Tiles) -> ir.GlobalVariable
     style = tile.Style(tiles.masks, tiles.prefetch)
     for rows, vectors in tiles.shapes():
         slots[(rows - 1) * WIDEST + vectors - 1] = tile.define_tile(module, size, tiles.width, rows, vectors, style)
-    kind = ir.ArrayType(pointer, len(slots))
-    variable = ir.GlobalVariable(module, kind, name)
-    variable.linkage = "internal"
-    variable.global_constant = True
-    variable.initializer = ir.Constant(kind, slots)
-    return variable
+    return function_table(module, name, tile.TYPE, slots)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from llvmlite import ir
 
 from fastnn._kernels.control import Code, smaller
-from fastnn._kernels.emit import Vectors
+from fastnn._kernels.emit import Vectors, internal
 from fastnn._kernels.vector import I64, Value
 
 # Vectors of columns that go through k side by side (A); rows of B that are added at a time (B).
@@ -26,12 +26,9 @@ ARGUMENTS = ("k", "a", "a_step", "b", "b_line", "c", "columns", "old")
 def define_row(module: ir.Module, size: int, width: int, *, along_k: bool) -> ir.Function:
     """Define (once) the function of `ARGUMENTS` for a B whose columns lie along k, or side by side."""
     name = f"fastnn_row_{'along' if along_k else 'beside'}_{size}"
-    if name in module.globals:
-        return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * len(ARGUMENTS)), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    function.attributes.add("nounwind")
+    function, fresh = internal(module, name, ir.FunctionType(ir.VoidType(), [I64] * len(ARGUMENTS)), "nounwind")
+    if not fresh:
+        return function
     builder = ir.IRBuilder(function.append_basic_block("start"))
     kind = _Along if along_k else _Beside
     kind(Code(builder), Vectors(builder, size, width), *(Value(builder, a) for a in function.args)).emit()

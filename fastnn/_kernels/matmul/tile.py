@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from llvmlite import ir
 
-from fastnn._kernels.emit import I64, POINTER, Value, Vectors
+from fastnn._kernels.emit import I64, POINTER, Value, Vectors, internal
 from fastnn._kernels.matmul.table import BIAS, GATE, NONE, RELU
 
 # The arguments of a tile, addresses as pointers, distances in bytes, the rest int64: k; A, from row to row and from
@@ -59,12 +59,9 @@ def define_tile(module: ir.Module, size: int, width: int, rows: int, vectors: in
     width : bytes of a vector.
     """
     name = f"fastnn_tile_{size}_{rows}x{vectors}"
-    if name in module.globals:
-        return module.globals[name]
-    function = ir.Function(module, TYPE, name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    function.attributes.add("nounwind")
+    function, fresh = internal(module, name, TYPE, "nounwind")
+    if not fresh:
+        return function
     for value, argument in zip(function.args, ARGUMENTS, strict=True):
         value.name = argument
     _Tile(function, size, width, rows, vectors, style).emit()
