@@ -35,6 +35,7 @@ from fastnn._kernels.vector import (
     constant,
     fma,
     fold,
+    in_steps,
     loop,
     mask_of,
     select,
@@ -100,15 +101,12 @@ def _sums_of_rows(
 
 def _over_channels(code: Code, lanes: Lanes, channels: Value, ways: int, body: Callable[..., None]) -> None:
     """Emit ``body(channel, offsets, mask)`` for tiles of `ways` vectors of channels, for vectors, for what is left."""
-    builder, start = code.builder, I64(0)
-    for count in (ways, 1):
-        whole = builder.and_(channels.value, I64(-count * lanes.count))
-        with loop(builder, start, whole, count * lanes.count) as index:
-            body(Value(builder, index), [way * lanes.count for way in range(count)], None)
-        start = whole
-    left = channels - Value(builder, start)
-    with code.when(left.compare(">", 0)):
-        body(Value(builder, start), [0], mask_of(builder, left.value, lanes.count))
+    counts = sorted({ways * lanes.count, lanes.count}, reverse=True)
+
+    def tile(index: Any, mask: Any | None, count: int) -> None:
+        body(Value(code.builder, index), range(0, count, lanes.count), mask)
+
+    in_steps(code.builder, channels.value, counts, tile)
 
 
 @kernel

@@ -23,7 +23,7 @@ from fastnn._kernels.control import Code, Local, Words, smaller, traced
 from fastnn._kernels.indexing import smaller as least
 from fastnn._kernels.jit import inline, kernel
 from fastnn._kernels.pointer import pointer
-from fastnn._kernels.vector import I32, I64, ITEMSIZES, VECTOR_BYTES, Lanes, Value, constant, loop, mask_of, select
+from fastnn._kernels.vector import I32, I64, ITEMSIZES, VECTOR_BYTES, Lanes, Value, constant, in_steps, select
 
 GEOMETRY = 11  # where the axes' geometry begins among args
 
@@ -110,15 +110,7 @@ def _numbered(lanes: Lanes, number: Value) -> Any:
 
 def _over_channels(code: Code, channels: Value, size: int, body: Callable[[Any, Any | None, int], None]) -> None:
     """Emit ``body(index, mask, lanes)`` for pairs of vectors, for whole ones, and under a mask for what is left."""
-    builder, start = code.builder, I64(0)
-    for count in (2 * VECTOR_BYTES // size, VECTOR_BYTES // size):
-        stop = builder.and_(channels.value, I64(-count))
-        with loop(builder, start, stop, count) as index:
-            body(index, None, count)
-        start = stop
-    left = builder.sub(channels.value, start)
-    with builder.if_then(builder.icmp_signed(">", left, I64(0))):
-        body(start, mask_of(builder, left, count), count)
+    in_steps(code.builder, channels.value, (2 * VECTOR_BYTES // size, VECTOR_BYTES // size), body)
 
 
 @kernel

@@ -457,6 +457,19 @@ def vectors(builder: Any, length: Any, count: int, body: Callable[[Any, Any | No
         body(index, mask_of(builder, builder.sub(length, index), count), count)
 
 
+def in_steps(builder: Any, length: Any, counts: Sequence[int], body: Callable[[Any, Any | None, int], None]) -> None:
+    """Emit ``body(index, mask, count)`` for runs of so many lanes, longest first, then under a mask for the rest."""
+    start = I64(0)
+    for count in counts:
+        stop = builder.and_(length, I64(-count))
+        with loop(builder, start, stop, count) as index:
+            body(index, None, count)
+        start = stop
+    left = builder.sub(length, start)
+    with builder.if_then(builder.icmp_signed(">", left, I64(0))):
+        body(start, mask_of(builder, left, count), count)
+
+
 def fold(
     lanes: Lanes,
     length: Any,
