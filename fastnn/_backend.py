@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 from fastnn._runtime.dispatch import get_backend, set_backend_now
+from fastnn._setting import Setting
 
 BACKENDS = ("kernels", "numpy")
 
 
-class use_backend:
+class use_backend(Setting):
     """Choose the backend for all threads, at once; as a context manager, until its end.
 
     Parameters
@@ -18,18 +17,7 @@ class use_backend:
         baseline of the benchmarks).
     """
 
-    def __init__(self, name: str) -> None:
-        if name not in BACKENDS:
-            raise ValueError(f"use_backend: the backend must be one of {', '.join(BACKENDS)}, got {name!r}")
-        self._before = set_backend_now(BACKENDS.index(name))
-
-    def __enter__(self) -> use_backend:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        set_backend_now(self._before)
+    what, names, choose = "backend", BACKENDS, set_backend_now
 
 
 def backend() -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 from fastnn._runtime.dispatch import get_precision_now, set_precision_now
+from fastnn._setting import Setting
 
 PRECISIONS = ("default", "strict")
 
 
-class set_precision:
+class set_precision(Setting):
     """Choose how exact convolutions are, for all threads, at once; as a context manager, until its end.
 
     Calls that were recorded under the other choice are not repeated: recipes and compiled steps belong to one.
@@ -25,18 +24,7 @@ class set_precision:
     ValueError : another name.
     """
 
-    def __init__(self, name: str) -> None:
-        if name not in PRECISIONS:
-            raise ValueError(f"set_precision: the precision must be one of {', '.join(PRECISIONS)}, got {name!r}")
-        self._before = set_precision_now(PRECISIONS.index(name))
-
-    def __enter__(self) -> set_precision:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        set_precision_now(self._before)
+    what, names, choose = "precision", PRECISIONS, set_precision_now
 
 
 def get_precision() -> str:
