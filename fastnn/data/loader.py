@@ -148,8 +148,8 @@ class DataLoader:
         """The batches of the next epoch from a number on, without making those before it."""
         epoch = self._epoch
         self._epoch += 1
-        if self.transform is not None:
-            self.seed  # noqa: B018 - drawn here, where it is needed: threads that make batches would each draw one
+        if self._transforms_at_random():
+            self.seed = self.seed  # drawn here, where it is needed: threads that make batches would each draw one
         if not self._has_items:
             return islice(self._iterated(epoch), first, None)
         if self._arrays is not None and self.sampler is None and self.batch_sampler is None:
@@ -169,18 +169,24 @@ class DataLoader:
             yield self._transformed(batch, range(start, stop) if order is None else order[start:stop], epoch)
             start = stop
 
+    def _transforms_at_random(self) -> bool:
+        """Whether the transform goes by the seed and the samples' numbers."""
+        if self.transform is None:
+            return False
+        from fastnn.data.transforms import Transform
+
+        return isinstance(self.transform, Transform)
+
     def _transformed(self, batch: Any, samples: Any, epoch: int) -> Any:
         """A batch of the samples of some numbers, as `transform` leaves it."""
         if self.transform is None:
             return batch
-        from fastnn.data.transforms import Transform
-
         several = isinstance(batch, (tuple, list))
         if several and not len(batch):
             return batch
         first = batch[0] if several else batch
-        if isinstance(self.transform, Transform):
-            changed = self.transform.at(first, samples, self.seed, epoch)
+        if self._transforms_at_random():
+            changed = self.transform.at(first, samples, self.seed, epoch)  # type: ignore[attr-defined]
         else:
             changed = self.transform(first)
         if not several:
