@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn._numpy_views import integer
 from fastnn.errors import ShapeError
-from fastnn.ops.convolution import channels_last, ready
+from fastnn.ops.convolution.layout import channels_last, ready
 from fastnn.ops.elementwise import contiguous, groups
 from fastnn.ops.lowering import Array, Lowering, reads, writes
 from fastnn.ops.op import Op, Shape

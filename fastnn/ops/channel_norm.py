@@ -373,8 +373,8 @@ def _batch_relu_backward(
 
 
 def _batch_relu_rule(name: str, shapes: dict[str, Shape | None], attrs: dict[str, Any]) -> list[Shape]:
-    x, channels = _channels(name, shapes)
-    return [x, (channels,), (channels,), (channels,), (channels,)]
+    kept = _batch_rule(name, shapes, attrs)
+    return [*kept, kept[-1]]
 
 
 def _biases(low: Lowering, bias: Array | None, scale: Array) -> Array:
@@ -568,6 +568,7 @@ def _case(shape: Shape, without: tuple[str, ...] = (), moments: bool = False, **
 
 
 _WITHOUT = (("weight",), ("bias",), ("weight", "bias"))
+_BATCH_CASES = [*map(_case, _SHAPES), *(_case((4, 5, 3), w) for w in _WITHOUT), _case((3, 0, 2))]
 _POSITIVE = {"weight": (0.5, 2.0), "variance": (0.5, 2.0)}
 
 batch_norm = Op(
@@ -580,7 +581,7 @@ batch_norm = Op(
     lower=(_lower_batch, _lower_batch_backward),
     saves=("x", "weight", "mean", "rstd"),
     domain=_POSITIVE,
-    cases=[*map(_case, _SHAPES), *(_case((4, 5, 3), w) for w in _WITHOUT), _case((3, 0, 2))],
+    cases=_BATCH_CASES,
     bench=[_case((128, 512)), _case((16, 64, 56, 56))],
 )
 batch_norm_relu = Op(
@@ -593,7 +594,7 @@ batch_norm_relu = Op(
     lower=(_lower_batch_relu, _lower_batch_relu_backward),
     saves=("x", "weight", "bias", "mean", "rstd", "scale"),
     domain=_POSITIVE,
-    cases=[*map(_case, _SHAPES), *(_case((4, 5, 3), w) for w in _WITHOUT), _case((3, 0, 2))],
+    cases=_BATCH_CASES,
     bench=[_case((16, 64, 56, 56))],
 )
 batch_norm_inference = Op(

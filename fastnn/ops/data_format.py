@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fastnn.errors import ShapeError
-from fastnn.ops.convolution import conv, same_padding
+from fastnn.ops.convolution import conv
+from fastnn.ops.convolution.geometry import same_padding
 from fastnn.ops.views import moveaxis
 
 FORMATS = ("channels_first", "channels_last")

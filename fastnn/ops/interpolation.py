@@ -15,7 +15,8 @@ import numpy as np
 
 from fastnn._numpy_views import integer
 from fastnn.errors import DTypeError, ShapeError
-from fastnn.ops.convolution import MOST, channels_second, ready
+from fastnn.ops.convolution.geometry import MOST
+from fastnn.ops.convolution.layout import channels_second, ready
 from fastnn.ops.elementwise import apply, groups
 from fastnn.ops.lowering import Array, Lowering, reads, writes
 from fastnn.ops.op import Op, Saved, Shape

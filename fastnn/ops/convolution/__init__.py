@@ -14,24 +14,21 @@ from typing import Any
 from fastnn.ops.contraction import flops_of_gradients
 from fastnn.ops.convolution import variants
 from fastnn.ops.convolution.geometry import (
-    MOST,
     Geometry,
     check_attributes,
     forward_geometry,
     output_shape,
-    per_axis,
-    same_padding,
     transposed_geometry,
     transposed_output_shape,
 )
-from fastnn.ops.convolution.layout import channels_last, channels_second, ready
+from fastnn.ops.convolution.layout import channels_last, ready
 from fastnn.ops.convolution.reference import convolved, convolved_backward, transposed, transposed_backward
 from fastnn.ops.elementwise import apply
 from fastnn.ops.lowering import Array, Lowering
 from fastnn.ops.op import Op, Shape
 from fastnn.ops.reduction import sum_axes
 
-__all__ = ["MOST", "channels_last", "channels_second", "conv", "conv_transpose", "per_axis", "ready", "same_padding"]
+__all__ = ["conv", "conv_transpose"]
 
 # -- lowering
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from fastnn._kernels import cpu
 from fastnn._kernels.matmul.table import CYCLE_NS, MEMORY_NS
 from fastnn.ops.convolution.geometry import Geometry, Problem
+from fastnn.ops.convolution.images import distances
 from fastnn.ops.convolution.layout import channels_second, ready
 from fastnn.ops.elementwise import contiguous
 from fastnn.ops.lowering import Array, Lowering, reads, writes
@@ -49,8 +50,8 @@ def refuses(problem: Problem) -> str:
 def nanoseconds(problem: Problem) -> float:
     """Estimated time of any pass on one core."""
     pixels = problem.batch * problem.channels * (math.prod(problem.geometry.input) + math.prod(problem.geometry.output))
-    size = 8 if problem.dtype == "float64" else 4
-    return problem.flops / (2 * cpu.target().lanes(problem.dtype)) * CYCLE_NS + pixels * size / 4 * MEMORY_NS / 2
+    copied = pixels * problem.itemsize / 4 * MEMORY_NS / 2
+    return problem.flops / (2 * cpu.target().lanes(problem.dtype)) * CYCLE_NS + copied
 
 
 def _axes(geometry: Geometry, transposed: bool) -> list[_Sides]:
@@ -64,11 +65,9 @@ def _axes(geometry: Geometry, transposed: bool) -> list[_Sides]:
 def _words(source: Array, axes: list[_Sides], rows_a_chunk: int) -> list[int]:
     """The arguments from the extents on."""
     rows, columns = axes
-    size = source.itemsize
-    own = source.strides if source.ndim == 4 else (source.strides[0], 0, *source.strides[1:])
     return [
         rows.target, columns.target, rows.source, columns.source, source.shape[-1], *rows[3:],
-        columns.padding, *(step * size for step in own[:3]), rows_a_chunk, source.shape[0] * rows.target,
+        columns.padding, *distances(source), rows_a_chunk, source.shape[0] * rows.target,
     ]  # fmt: skip
 
 

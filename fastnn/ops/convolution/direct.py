@@ -212,7 +212,7 @@ def _sums(problem: Problem) -> tuple[int, int, int]:
     groups = problem.geometry.groups
     sides = problem.channels // groups, problem.outputs // groups
     inner, outer = sides[::-1] if problem.which == "input gradient" else sides
-    return inner, outer, 8 if problem.dtype == "float64" else 4
+    return inner, outer, problem.itemsize
 
 
 def nanoseconds(problem: Problem) -> float:

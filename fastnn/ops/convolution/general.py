@@ -218,7 +218,7 @@ def nanoseconds(problem: Problem) -> float:
     narrow = min(problem.channels, problem.outputs) // groups
     busy = BUSY * min(1.0, max(1, narrow) / (2 * lanes))
     pixels = math.prod(geometry.input) * problem.channels + math.prod(geometry.output) * problem.outputs
-    copied = problem.batch * pixels * (8 if problem.dtype == "float64" else 4) / 4 if max(geometry.kernel) > 1 else 0
+    copied = problem.batch * pixels * problem.itemsize / 4 if max(geometry.kernel) > 1 else 0
     return problem.flops / (4 * lanes * busy) * CYCLE_NS + 2 * copied * MEMORY_NS + weights_nanoseconds(problem)
 
 

@@ -62,6 +62,11 @@ class Problem(NamedTuple):
     dtype: str
 
     @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return 8 if self.dtype == "float64" else 4
+
+    @property
     def flops(self) -> float:
         """Multiplications and additions of the direct method."""
         geometry = self.geometry

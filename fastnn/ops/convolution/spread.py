@@ -33,7 +33,7 @@ def _line(geometry: Geometry, lanes: int) -> int:
 
 def refuses(problem: Problem) -> str:
     """Why this kernel does not take a problem."""
-    geometry, size = problem.geometry, 8 if problem.dtype == "float64" else 4
+    geometry, size = problem.geometry, problem.itemsize
     channels, outputs = problem.channels // geometry.groups, problem.outputs // geometry.groups
     if problem.which != "input gradient":
         return "not this pass"
@@ -50,7 +50,7 @@ def refuses(problem: Problem) -> str:
 
 
 def _row_bytes(problem: Problem) -> int:
-    geometry, size = problem.geometry, 8 if problem.dtype == "float64" else 4
+    geometry, size = problem.geometry, problem.itemsize
     line = _line(geometry, cpu.target().lanes(problem.dtype)) * size
     return line * geometry.stride[-1] * problem.channels // geometry.groups
 

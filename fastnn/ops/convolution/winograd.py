@@ -354,7 +354,7 @@ def weight_gradient(low: Lowering, x: Array, dy: Array, w: Array, geometry: Geom
 
 def refuses(problem: Problem, *, large: int) -> str:
     """Why a problem is not one of 3x3 taps at stride 1, in a few words; empty if it is."""
-    geometry, size = problem.geometry, 8 if problem.dtype == "float64" else 4
+    geometry, size = problem.geometry, problem.itemsize
     if geometry.kernel != (TAPS, TAPS):
         return "for kernels of 3x3"
     if set(geometry.stride) != {1} or set(geometry.dilation) != {1}:
